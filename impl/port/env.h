@@ -1,0 +1,36 @@
+// The doors, handed down. Never global.
+#pragma once
+
+#include <string_view>
+
+#include "impl/port/clock.h"
+#include "impl/port/data_plane.h"
+#include "impl/port/device.h"
+#include "impl/port/net.h"
+#include "impl/port/storage.h"
+#include "impl/port/tasks.h"
+
+namespace holdfast::port {
+
+/// Told which numbered step of the protocol a rank enters ("4 write"). For traces and progress; changes nothing.
+class Observer {
+ public:
+  virtual ~Observer() = default;
+  virtual void entered(std::string_view step) = 0;
+};
+
+struct Env {
+  Net& net;
+  DataPlane& data;
+  Storage& storage;
+  Device& device;
+  Clock& clock;
+  Tasks& tasks;
+  Observer* observer = nullptr;
+
+  void enter(std::string_view step) const {
+    if (observer) observer->entered(step);
+  }
+};
+
+}  // namespace holdfast::port
