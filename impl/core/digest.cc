@@ -1,18 +1,17 @@
 #include "impl/core/digest.h"
 
-#define XXH_INLINE_ALL
-#include <xxhash.h>
-
-#include <array>
+#include <algorithm>
+#include <bit>
 #include <cstring>
 
 #include "impl/core/check.h"
+#include "impl/core/digest_kernels.h"
 
 namespace holdfast {
 namespace {
 
-constexpr std::uint64_t period = 4096;  // elements that share one B key
-constexpr unsigned lanes = 2;
+using digest_kernels::lanes;
+using digest_kernels::period;
 
 constexpr std::uint64_t splitmix64(std::uint64_t x) {
   x += 0x9e3779b97f4a7c15u;
@@ -25,62 +24,119 @@ constexpr std::uint64_t key(std::uint64_t family, std::uint64_t lane, std::uint6
   return splitmix64(splitmix64(family * 2 + lane) ^ index) | 1;
 }
 
-struct KeyTable {
-  std::array<std::array<std::uint64_t, period>, lanes> a;
-};
-
-constexpr KeyTable make_keys() {
-  KeyTable table{};
+constexpr digest_kernels::KeyTable make_keys() {
+  digest_kernels::KeyTable table{};
   for (unsigned lane = 0; lane < lanes; ++lane) {
-    for (std::uint64_t i = 0; i < period; ++i) table.a[lane][i] = key(0, lane, i);
+    for (std::uint64_t i = 0; i < period; ++i) {
+      table.a[lane][i] = key(0, lane, i);
+      table.prefix[lane][i + 1] = table.prefix[lane][i] + table.a[lane][i];
+    }
   }
   return table;
 }
 
-constinit const KeyTable keys = make_keys();
+/// The widest instructions of this processor. All tables compute the same values.
+const digest_kernels::Table& kernels() {
+#ifdef __x86_64__
+  if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq")) return digest_kernels::avx512;
+  if (__builtin_cpu_supports("avx2")) return digest_kernels::avx2;
+#endif
+  return digest_kernels::portable;
+}
 
-/// Adds `count` units of type Word that lie `stride` bytes apart; the first has number `index`. One multiply-add a unit and lane;
-/// B is multiplied in once a period.
-template <typename Word>
-void add_units(TensorDigest& sum, const std::byte* data, std::int64_t stride, std::uint64_t index, std::uint64_t count) {
-  while (count != 0) {
-    const std::uint64_t first = index % period;
-    const std::uint64_t here = std::min(count, period - first);
-    std::uint64_t partial[lanes] = {0, 0};
-    for (std::uint64_t i = 0; i < here; ++i) {
-      Word word;
-      std::memcpy(&word, data + static_cast<std::int64_t>(i) * stride, sizeof(Word));
-      const std::uint64_t value = std::uint64_t{word} + 1;
-      partial[0] += value * keys.a[0][first + i];
-      partial[1] += value * keys.a[1][first + i];
-    }
-    for (unsigned lane = 0; lane < lanes; ++lane) sum.lanes[lane] += partial[lane] * digest_key_b(lane, index / period);
-    data += static_cast<std::int64_t>(here) * stride;
-    index += here;
-    count -= here;
+/// Adds a row's sums, to which the ones that the formula adds to each unit are still missing, times the row's B keys.
+void add_sums(TensorDigest& sum, const std::uint64_t (&sums)[lanes], std::uint64_t index, std::uint64_t count) {
+  const std::uint64_t first = index % period;
+  for (unsigned lane = 0; lane < lanes; ++lane) {
+    const std::uint64_t ones = digest_kernels::keys.prefix[lane][first + count] - digest_kernels::keys.prefix[lane][first];
+    sum.lanes[lane] += (sums[lane] + ones) * digest_key_b(lane, index / period);
   }
 }
 
-/// One row of `count` elements; elements of 8 and 16 bytes are taken as units of 4 (FORMAT.md says why).
-void add_row(TensorDigest& sum, const std::byte* data, std::int64_t stride, std::uint64_t index, std::uint64_t count, std::uint32_t element_bytes) {
-  switch (element_bytes) {
-    case 1: return add_units<std::uint8_t>(sum, data, stride, index, count);
-    case 2: return add_units<std::uint16_t>(sum, data, stride, index, count);
-    case 4: return add_units<std::uint32_t>(sum, data, stride, index, count);
-    default: break;
+/// Adds `count` packed units of 1, 2 or 4 bytes; the first has number `index`.
+void add_packed(TensorDigest& sum, const std::byte* data, std::uint32_t unit_bytes, std::uint64_t index, std::uint64_t count) {
+  const digest_kernels::Table& table = kernels();
+  const int log = std::countr_zero(unit_bytes);
+  while (count != 0) {
+    std::uint64_t sums[digest_kernels::rows_at_once][lanes];
+    const std::uint64_t first = index % period;
+    int rows = 1;
+    std::uint64_t units = std::min(count, period - first);
+    if (first == 0 && count >= digest_kernels::rows_at_once * period) {
+      rows = digest_kernels::rows_at_once;
+      table.sum_rows[log](data, 0, period, sums);
+    } else {
+      table.sum_row[log](data, first, units, sums);
+    }
+    for (int row = 0; row < rows; ++row) {
+      add_sums(sum, sums[row], index, units);
+      index += units;
+    }
+    data += static_cast<std::uint64_t>(rows) * units * unit_bytes;
+    count -= static_cast<std::uint64_t>(rows) * units;
   }
-  const std::uint64_t units = element_bytes / 4;
-  if (stride == element_bytes) return add_units<std::uint32_t>(sum, data, 4, index * units, count * units);
-  for (std::uint64_t i = 0; i < count; ++i) {
-    add_units<std::uint32_t>(sum, data + static_cast<std::int64_t>(i) * stride, 4, (index + i) * units, units);
+}
+
+/// Copies `count` elements that lie `stride` bytes apart one behind the other.
+template <std::size_t element_bytes>
+void pack(std::byte* to, const std::byte* from, std::int64_t stride, std::uint64_t count) {
+  for (std::uint64_t i = 0; i < count; ++i) std::memcpy(to + i * element_bytes, from + static_cast<std::int64_t>(i) * stride, element_bytes);
+}
+
+/// Adds a run of elements `stride` bytes apart; the first has number `index`. Elements of 8 and 16 bytes are units of 4 (FORMAT.md says why).
+void add_run(TensorDigest& sum, const std::byte* data, std::int64_t stride, std::uint64_t index, std::uint64_t count, std::uint32_t element_bytes) {
+  const std::uint32_t unit_bytes = std::min(element_bytes, 4u);
+  const std::uint64_t units = element_bytes / unit_bytes;
+  if (stride == element_bytes || count == 1) return add_packed(sum, data, unit_bytes, index * units, count * units);
+  constexpr std::uint64_t together = 512;
+  std::byte packed[together * 16];
+  for (std::uint64_t done = 0; done < count; done += together) {
+    const std::uint64_t here = std::min(together, count - done);
+    const std::byte* from = data + static_cast<std::int64_t>(done) * stride;
+    switch (element_bytes) {
+      case 1: pack<1>(packed, from, stride, here); break;
+      case 2: pack<2>(packed, from, stride, here); break;
+      case 4: pack<4>(packed, from, stride, here); break;
+      case 8: pack<8>(packed, from, stride, here); break;
+      default: pack<16>(packed, from, stride, here); break;
+    }
+    add_packed(sum, packed, unit_bytes, (index + done) * units, here * units);
   }
+}
+
+/// Innermost dimensions of a box that are one run: equally spaced in memory and consecutive in the tensor.
+struct Run {
+  std::size_t outer;        ///< dimensions left outside
+  std::int64_t elements;
+  std::int64_t stride;      ///< bytes
+};
+
+Run innermost_run(const StridedBlock& block, const Box& box, const Dims& shape) {
+  Run run{shape.size(), 1, block.element_bytes};
+  for (std::int64_t whole_elements = 1; run.outer != 0; --run.outer) {
+    const std::size_t d = run.outer - 1;
+    if (box.size[d] != 1) {
+      if (run.elements != whole_elements) break;
+      if (run.elements == 1) {
+        run.stride = block.strides_bytes[d];
+      } else if (block.strides_bytes[d] != run.elements * run.stride) {
+        break;
+      }
+    }
+    run.elements *= box.size[d];
+    whole_elements *= shape[d];
+  }
+  return run;
 }
 
 }  // namespace
 
+constinit const digest_kernels::KeyTable digest_kernels::keys = make_keys();
+
 BlockDigest block_digest(ByteView bytes) {
-  const XXH128_hash_t hash = XXH3_128bits(bytes.data(), bytes.size());
-  return {hash.low64, hash.high64};
+  BlockDigest digest;
+  kernels().xxh3_128(bytes.data(), bytes.size(), &digest.low, &digest.high);
+  return digest;
 }
 
 std::string to_string(const BlockDigest& digest) { return fmt::format("{:016x}{:016x}", digest.high, digest.low); }
@@ -100,37 +156,35 @@ Result<BlockDigest> block_digest_from_string(std::string_view hex) {
 
 std::string to_string(const TensorDigest& digest) { return fmt::format("{:016x}:{:016x}", digest.lanes[0], digest.lanes[1]); }
 
-std::uint64_t digest_key_a(unsigned lane, std::uint64_t index) { return key(0, lane, index % period); }
+std::uint64_t digest_key_a(unsigned lane, std::uint64_t index) { return digest_kernels::keys.a[lane][index % period]; }
 std::uint64_t digest_key_b(unsigned lane, std::uint64_t index) { return key(1, lane, index); }
 
 TensorDigest tensor_digest(const StridedBlock& block, const Box& box, const Dims& shape, DType dtype) {
   CHECK(block.sizes == box.size && in_bounds(box, shape), "digest of box {} in a tensor of shape {}", to_string(box),
         to_string({shape.data(), shape.size()}));
   CHECK(block.kind == MemoryKind::host, "tensor_digest reads host memory");
+  CHECK(block.element_bytes == size_bytes(dtype), "elements of {} bytes for {}", block.element_bytes, to_string(dtype));
   TensorDigest sum;
   if (box.empty()) return sum;
-  const std::uint32_t element_bytes = size_bytes(dtype);
-  if (shape.empty()) {
-    add_row(sum, block.data, element_bytes, 0, 1, element_bytes);
-    return sum;
-  }
-  const std::size_t last = shape.size() - 1;
-  Dims index(last, 0);
+  const Run run = innermost_run(block, box, shape);
+  Dims steps(shape.size(), 1);  // elements of the tensor from an index to the next, a dimension
+  for (std::size_t d = shape.size(); d-- > 1;) steps[d - 1] = steps[d] * shape[d];
+  std::int64_t element = 0;
+  for (std::size_t d = 0; d < shape.size(); ++d) element += box.offset[d] * steps[d];
+  const std::byte* data = block.data;
+  Dims index(run.outer, 0);
   for (;;) {
-    std::int64_t row = 0;
-    const std::byte* data = block.data;
-    for (std::size_t d = 0; d < last; ++d) {
-      row = row * shape[d] + box.offset[d] + index[d];
-      data += index[d] * block.strides_bytes[d];
-    }
-    add_row(sum, data, block.strides_bytes[last], static_cast<std::uint64_t>(row * shape[last] + box.offset[last]),
-            static_cast<std::uint64_t>(box.size[last]), element_bytes);
-    std::size_t d = last;
-    while (d-- > 0) {
+    add_run(sum, data, run.stride, static_cast<std::uint64_t>(element), static_cast<std::uint64_t>(run.elements), block.element_bytes);
+    std::size_t d = run.outer;
+    for (;; index[d] = 0) {
+      if (d == 0) return sum;
+      --d;
+      data += block.strides_bytes[d];
+      element += steps[d];
       if (++index[d] < box.size[d]) break;
-      index[d] = 0;
+      data -= block.strides_bytes[d] * box.size[d];
+      element -= steps[d] * box.size[d];
     }
-    if (d == static_cast<std::size_t>(-1)) return sum;
   }
 }
 

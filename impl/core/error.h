@@ -71,12 +71,15 @@ T take(tl::expected<T, E>& result) {
 }  // namespace holdfast
 
 /// `auto value = TRY(call());` gives the value, or returns the error from the enclosing function.
-#define TRY(expression)                                                         \
-  ({                                                                            \
-    auto holdfast_result = (expression);                                        \
-    if (!holdfast_result) [[unlikely]]                                          \
-      return ::tl::unexpected(std::move(holdfast_result).error());              \
-    ::holdfast::detail::take(holdfast_result);                                  \
+#define TRY(expression) HOLDFAST_TRY(HOLDFAST_JOIN(holdfast_result_, __COUNTER__), expression)
+
+#define HOLDFAST_JOIN(a, b) HOLDFAST_JOIN_NOW(a, b)
+#define HOLDFAST_JOIN_NOW(a, b) a##b
+#define HOLDFAST_TRY(result, expression)                                      \
+  ({                                                                          \
+    auto result = (expression);                                               \
+    if (!result) [[unlikely]] return ::tl::unexpected(std::move(result).error()); \
+    ::holdfast::detail::take(result);                                         \
   })
 
 template <>

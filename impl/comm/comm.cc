@@ -1,0 +1,171 @@
+#include "impl/comm/comm.h"
+
+#include <algorithm>
+
+#include "impl/comm/round_message.h"
+#include "impl/core/check.h"
+#include "impl/core/mark.h"
+#include "impl/core/mutate.h"
+
+namespace holdfast::comm {
+namespace {
+
+constexpr std::uint64_t rounds_per_operation = 1u << 16;
+
+void add_lost(std::vector<Rank>& lost, const std::vector<Rank>& more) {
+  lost.insert(lost.end(), more.begin(), more.end());
+  std::ranges::sort(lost);
+  lost.erase(std::unique(lost.begin(), lost.end()), lost.end());
+}
+
+/// The part of a decision that concerns the ranks of one subtree.
+Descent restrict_to(const Descent& decision, const std::vector<Rank>& ranks) {
+  Descent part = decision;
+  std::erase_if(part.individual, [&](const auto& entry) { return !std::ranges::binary_search(ranks, entry.first); });
+  return part;
+}
+
+RoundResult<Received> open(const Descent& decision, Rank rank) {
+  if (decision.kind != Descent::Kind::agreed) {
+    return tl::unexpected(RoundFailure{decision.failures, decision.lost, decision.kind == Descent::Kind::failed});
+  }
+  Received received{decision.common, {}};
+  for (const auto& [to, bytes] : decision.individual) {
+    if (to == rank) received.own = bytes;
+  }
+  return received;
+}
+
+}  // namespace
+
+Timetable::Timetable(port::Deadline end, port::Duration total, int height)
+    : end_(end), total_(total), hop_(total / (8 * std::max(height, 1))), height_(height) {}
+
+port::Deadline Timetable::work() const { return {end_.at - total_ / 4 - 2 * height_ * hop_}; }
+port::Deadline Timetable::up(int depth) const { return {end_.at - total_ / 4 - (height_ + depth) * hop_}; }
+port::Deadline Timetable::reduce() const { return {end_.at - height_ * hop_}; }
+port::Deadline Timetable::down(int depth) const { return {end_.at - (height_ - depth) * hop_}; }
+
+struct Comm::Heard {
+  Ascent ascent;
+  std::vector<Rank> children;
+};
+
+Comm::Comm(port::Net& net, port::Clock& clock, Options options)
+    : net_(net), clock_(clock), rank_(options.alone ? Rank{0} : net.rank()), world_size_(options.alone ? 1 : net.world_size()),
+      coordinator_(options.alone ? Rank{0} : options.coordinator), tree_(world_size_, coordinator_, options.fan_out), channel_(options.channel) {}
+
+void Comm::begin() {
+  ++operation_;
+  round_ = 0;
+}
+
+Timetable Comm::schedule(port::Deadline end) {
+  return Timetable(end, std::max(end.at - clock_.now(), port::Duration(0)), tree_.height());
+}
+
+Status Comm::send(Rank to, port::Tag tag, SharedBytes message, port::Deadline deadline) {
+  traffic_.bytes_sent += message.size();
+  return net_.send(to, tag, std::move(message), deadline);
+}
+
+Result<SharedBytes> Comm::receive(Rank from, port::Tag tag, port::Deadline deadline) {
+  auto message = net_.receive(from, tag, deadline);
+  if (message) traffic_.bytes_received += message->size();
+  return message;
+}
+
+RoundResult<Received> Comm::agree(Result<SharedBytes> contribution, const Reduce& reduce, const Timetable& times) {
+  CHECK(operation_ != 0, "begin() comes before the first round");
+  ++round_;
+  ++traffic_.rounds;
+  const port::Tag tag{channel_, operation_ * rounds_per_operation + round_};
+  Heard heard = gather(std::move(contribution), times, tag);
+  return is_coordinator() ? lead(std::move(heard), reduce, times, tag) : follow(std::move(heard), times, tag);
+}
+
+Comm::Heard Comm::gather(Result<SharedBytes> contribution, const Timetable& times, port::Tag tag) {
+  Heard heard{{}, tree_.children(rank_)};
+  const int depth = tree_.depth(rank_);
+  if (contribution) {
+    heard.ascent.contributions.emplace_back(rank_, *std::move(contribution));
+  } else if (MUTATE("comm.only_coordinator_reports", true, is_coordinator())) {
+    heard.ascent.failures.add(rank_, std::move(contribution).error());
+  } else {
+    heard.ascent.contributions.emplace_back(rank_, SharedBytes());
+  }
+  for (const Rank child : heard.children) {
+    const Result<SharedBytes> message = receive(child, tag, times.up(depth));
+    Result<Ascent> below = message ? decode_ascent(message->view()) : fail(message.error());
+    if (!below) {
+      MARK("comm.child_lost");
+      add_lost(heard.ascent.lost, tree_.subtree(child));
+      continue;
+    }
+    heard.ascent.failures.merge(below->failures);
+    add_lost(heard.ascent.lost, below->lost);
+    std::ranges::move(below->contributions, std::back_inserter(heard.ascent.contributions));
+  }
+  return heard;
+}
+
+RoundResult<Received> Comm::lead(Heard heard, const Reduce& reduce, const Timetable& times, port::Tag tag) {
+  Descent decision;
+  decision.lost = heard.ascent.lost;
+  decision.failures = std::move(heard.ascent.failures);
+  if (MUTATE("comm.drop_one_failed_rank", false, decision.failures.ranks().size() > 1)) {
+    FailureMap without;
+    for (const Rank rank : decision.failures.ranks()) {
+      if (rank != decision.failures.ranks().front()) without.add(rank, *decision.failures.find(rank));
+    }
+    decision.failures = without;
+  }
+  decision.kind = decision.failures.empty() && decision.lost.empty() ? Descent::Kind::agreed : Descent::Kind::failed;
+  if (decision.kind == Descent::Kind::agreed) {
+    std::ranges::sort(heard.ascent.contributions, {}, [](const auto& entry) { return entry.first; });
+    std::vector<SharedBytes> contributions;
+    contributions.reserve(heard.ascent.contributions.size());
+    for (auto& [rank, bytes] : heard.ascent.contributions) contributions.push_back(std::move(bytes));
+    Result<Answer> answer = reduce(std::move(contributions));
+    if (answer) {
+      decision.common = answer->common;
+      for (std::size_t r = 0; r < answer->by_rank.size(); ++r) {
+        decision.individual.emplace_back(Rank{static_cast<std::int32_t>(r)}, std::move(answer->by_rank[r]));
+      }
+    } else {
+      MARK("comm.reduce_failed");
+      decision.kind = Descent::Kind::failed;
+      decision.failures.add(rank_, std::move(answer).error());
+    }
+  }
+  // A child that cannot be told finds out by its own deadline; the decision stands.
+  const bool one_for_all = decision.individual.empty();
+  const SharedBytes same = one_for_all ? SharedBytes(encode(decision)) : SharedBytes();
+  for (const Rank child : heard.children) {
+    const SharedBytes message = one_for_all ? same : SharedBytes(encode(restrict_to(decision, tree_.subtree(child))));
+    if (!send(child, tag, message, times.down(1))) MARK("comm.child_not_told");
+  }
+  return open(decision, rank_);
+}
+
+RoundResult<Received> Comm::follow(Heard heard, const Timetable& times, port::Tag tag) {
+  const int depth = tree_.depth(rank_);
+  const Rank parent = tree_.parent(rank_);
+  // Whether this arrives shows in the parent's answer: it names us as lost if not.
+  if (!send(parent, tag, encode(heard.ascent), times.up(depth - 1))) MARK("comm.parent_not_told");
+  const Result<SharedBytes> message = receive(parent, tag, times.down(depth));
+  Result<Descent> decision = message ? decode_descent(message->view()) : fail(message.error());
+  if (!decision) {
+    MARK("comm.decision_unknown");
+    decision = Descent{Descent::Kind::unknown, {}, {}, {}, {parent}};
+  }
+  const bool one_for_all = decision->individual.empty();
+  const SharedBytes same = !one_for_all || heard.children.empty() ? SharedBytes() : message ? *message : SharedBytes(encode(*decision));
+  for (const Rank child : heard.children) {
+    const SharedBytes passed = one_for_all ? same : SharedBytes(encode(restrict_to(*decision, tree_.subtree(child))));
+    if (!send(child, tag, passed, times.down(depth + 1))) MARK("comm.child_not_told");
+  }
+  return open(*decision, rank_);
+}
+
+}  // namespace holdfast::comm

@@ -1,0 +1,59 @@
+// The planners that save and load use unless they are given others: every box once, the least loaded holder writes it.
+#pragma once
+
+#include <map>
+#include <string>
+#include <utility>
+
+#include "impl/plan/load_plan.h"
+#include "impl/plan/save_plan.h"
+#include "impl/protocol/planner.h"
+
+namespace holdfast::protocol {
+
+class DefaultSavePlanner : public SavePlanner {
+ public:
+  explicit DefaultSavePlanner(plan::DedupPolicy dedup = plan::DedupPolicy::least_bytes) : dedup_(dedup) {}
+  Status set_up_planner(const StateDict& state, bool is_coordinator) override;
+  Result<SavePlan> create_local_plan() override;
+  Result<plan::GlobalSavePlan> create_global_plan(std::vector<SavePlan> local_plans) override;
+  Result<SavePlan> finish_plan(SavePlan plan) override;
+  Result<Data> resolve_data(const WriteItem& item) override;
+
+ private:
+  plan::DedupPolicy dedup_;
+  const StateDict* state_ = nullptr;
+};
+
+/// Reads into host memory of its own, one block a destination shard, and moves it to the destination in place(): a load that fails before that
+/// leaves every tensor and every byte value as it was.
+class DefaultLoadPlanner : public LoadPlanner {
+ public:
+  explicit DefaultLoadPlanner(plan::LoadPlanOptions options = {}) : options_(options) {}
+  Status set_up_planner(StateDict& destination, const Metadata& metadata, bool is_coordinator) override;
+  Result<LoadPlan> create_local_plan() override;
+  Result<std::vector<LoadPlan>> create_global_plan(std::vector<LoadPlan> local_plans) override;
+  Result<LoadPlan> finish_plan(LoadPlan plan) override;
+  Result<StridedBlock> resolve_tensor(const ReadItem& item) override;
+  Status commit_tensor(const ReadItem& item) override;
+  Status load_bytes(const ReadItem& item, Bytes value) override;
+  /// Uploads every staged shard and checks the digest of the destination memory against that of what was read.
+  Status place(const port::Env& env, port::Deadline deadline) override;
+
+ private:
+  struct Staged {
+    std::string key;
+    TensorEntry* entry = nullptr;
+    LocalShard* shard = nullptr;
+    Bytes bytes;  ///< the shard, packed
+  };
+  Result<Staged*> staged(const MetadataIndex& index);
+
+  plan::LoadPlanOptions options_;
+  StateDict* destination_ = nullptr;
+  const Metadata* metadata_ = nullptr;
+  std::map<std::pair<std::string, std::size_t>, Staged> staged_;  ///< by key and shard number
+  std::map<std::string, Bytes> values_;
+};
+
+}  // namespace holdfast::protocol

@@ -1,0 +1,110 @@
+#include "impl/protocol/files.h"
+
+#include <algorithm>
+
+#include "impl/core/mark.h"
+#include "impl/core/mutate.h"
+
+namespace holdfast::protocol {
+namespace {
+
+/// Runs `work` on an open file and closes it, whatever happened; the first error wins.
+template <typename Work>
+Status with_file(port::Storage& storage, Result<port::FileId> file, Work work) {
+  if (!file) return fail(std::move(file).error());
+  const Status worked = work(*file);
+  const Status closed = storage.close(*file);
+  return worked ? closed : worked;
+}
+
+Status write_durably(port::Storage& storage, std::string_view path, SharedBytes bytes, port::Deadline deadline) {
+  const port::WritePiece piece{0, bytes.view(), bytes.owner()};
+  return write_new_file(storage, path, {&piece, 1}, deadline);
+}
+
+/// Removes what an earlier, interrupted attempt at the same file left.
+Status remove_leftover(port::Storage& storage, std::string_view path, port::Deadline deadline) {
+  const Status removed = storage.remove(path, deadline);
+  if (!removed && removed.error().code != ErrorCode::not_found) return removed;
+  return {};
+}
+
+/// After a link or rename reported an error: is the name there? It decides between "not published" and "cannot tell".
+Error after_failed_publish(port::Storage& storage, std::string_view path, Error error, port::Deadline deadline) {
+  if (error.code == ErrorCode::already_exists) return error;
+  if (error.code != ErrorCode::timeout) {
+    auto file = storage.open(path, deadline);
+    if (file) {
+      MARK("files.published_despite_error");
+      (void)storage.close(*file);
+    } else if (file.error().code == ErrorCode::not_found) {
+      return error;
+    }
+  }
+  return within(Error{ErrorCode::unknown_outcome, std::move(error.message)}, "publish \"{}\": it may or may not be there", path);
+}
+
+}  // namespace
+
+std::string join(std::string_view directory, std::string_view name) {
+  if (directory.empty()) return std::string(name);
+  if (name.empty()) return std::string(directory);
+  return fmt::format("{}/{}", directory, name);
+}
+
+Status write_new_file(port::Storage& storage, std::string_view path, std::span<const port::WritePiece> pieces, port::Deadline deadline) {
+  return with_file(storage, storage.create(path, deadline), [&](port::FileId file) -> Status {
+    TRY(storage.write_all(file, pieces, deadline));
+    return MUTATE("files.skip_data_sync", storage.sync(file, deadline), Status());
+  });
+}
+
+Result<SharedBytes> read_file(port::Storage& storage, std::string_view path, std::uint64_t bytes_max, port::Deadline deadline) {
+  const auto bytes = std::make_shared<Bytes>();
+  TRY(with_file(storage, storage.open(path, deadline), [&](port::FileId file) -> Status {
+    const std::uint64_t size = TRY(storage.size(file, deadline));
+    if (size > bytes_max) return fail(ErrorCode::corrupt, "read \"{}\": {} bytes, expected at most {}", path, size, bytes_max);
+    bytes->resize(size);
+    const port::ReadPiece piece{0, *bytes, bytes};
+    return size == 0 ? Status() : storage.read_all(file, {&piece, 1}, deadline);
+  }));
+  return SharedBytes(std::move(*bytes));
+}
+
+Status publish_if_absent(port::Storage& storage, std::string_view directory, std::string_view name, SharedBytes bytes, port::Deadline deadline) {
+  const std::string path = join(directory, name);
+  const std::string temporary = path + ".tmp";
+  TRY(remove_leftover(storage, temporary, deadline));
+  TRY(write_durably(storage, temporary, std::move(bytes), deadline));
+  const bool links = storage.caps().link_if_absent;
+  const Status published = links ? storage.link_if_absent(temporary, path, deadline) : storage.rename(temporary, path, deadline);
+  if (!published) return fail(after_failed_publish(storage, path, published.error(), deadline));
+  if (links && !storage.remove(temporary, deadline)) MARK("files.temporary_left");  // harmless: readers ignore it, the sweep takes it
+  if (const Status synced = MUTATE("files.skip_directory_sync", storage.sync_directory(directory, deadline), Status()); !synced) {
+    return fail(within(Error{ErrorCode::unknown_outcome, synced.error().message}, "publish \"{}\": it is there, but may not survive a crash", path));
+  }
+  return {};
+}
+
+Status replace_file(port::Storage& storage, std::string_view directory, std::string_view name, SharedBytes bytes, port::Deadline deadline) {
+  const std::string path = join(directory, name);
+  const std::string temporary = path + ".tmp";
+  TRY(remove_leftover(storage, temporary, deadline));
+  TRY(write_durably(storage, temporary, std::move(bytes), deadline));
+  TRY(storage.rename(temporary, path, deadline));
+  return storage.sync_directory(directory, deadline);
+}
+
+Status remove_directory_tree(port::Storage& storage, std::string_view directory, std::string_view first, port::Deadline deadline) {
+  std::vector<port::DirectoryEntry> entries = TRY(storage.list(directory, deadline));
+  std::ranges::sort(entries, [&](const auto& a, const auto& b) { return std::pair(a.name != first, a.name) < std::pair(b.name != first, b.name); });
+  for (const port::DirectoryEntry& entry : entries) {
+    const std::string path = join(directory, entry.name);
+    TRY(entry.directory ? remove_directory_tree(storage, path, {}, deadline) : storage.remove(path, deadline));
+    // Without its commit record the directory is no checkpoint any more; that must be durable before anything it names goes.
+    if (entry.name == first) TRY(storage.sync_directory(directory, deadline));
+  }
+  return storage.remove_directory(directory, deadline);
+}
+
+}  // namespace holdfast::protocol

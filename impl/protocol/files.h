@@ -1,0 +1,35 @@
+// Small durable-file idioms over the Storage door, each with its crash argument. Tested once, used everywhere.
+#pragma once
+
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "impl/core/bytes.h"
+#include "impl/port/storage.h"
+
+namespace holdfast::protocol {
+
+/// Joins two relative paths; either may be empty.
+std::string join(std::string_view directory, std::string_view name);
+
+/// Creates `path` and writes `pieces`; the bytes are durable on return, the name only after sync_directory of its parent.
+/// Errors: already_exists, no_space, io_error, timeout. On an error the file may be left behind, in part.
+Status write_new_file(port::Storage& storage, std::string_view path, std::span<const port::WritePiece> pieces, port::Deadline deadline);
+
+/// Reads a whole file of at most `bytes_max`. Errors: not_found; corrupt when it is larger.
+Result<SharedBytes> read_file(port::Storage& storage, std::string_view path, std::uint64_t bytes_max, port::Deadline deadline);
+
+/// Gives `bytes` the name `name` in `directory`, whole or not at all, and never over an existing one. Durable on return.
+/// Writes and syncs `name`.tmp first, then links (or renames, where the storage has no links): a crash before the link leaves no `name`, after it
+/// the whole of it, and the last sync keeps it. Errors: unknown_outcome when the name may be there after a crash and may be not;
+/// already_exists; with any other code the name is not there and will not come.
+Status publish_if_absent(port::Storage& storage, std::string_view directory, std::string_view name, SharedBytes bytes, port::Deadline deadline);
+
+/// Replaces `name` in `directory` by `bytes`: after a crash the old one or the new one is there, whole. Durable on return.
+Status replace_file(port::Storage& storage, std::string_view directory, std::string_view name, SharedBytes bytes, port::Deadline deadline);
+
+/// Removes what lies in a directory (files; directories one level deep) and the directory; files named in `first` go before the others.
+Status remove_directory_tree(port::Storage& storage, std::string_view directory, std::string_view first, port::Deadline deadline);
+
+}  // namespace holdfast::protocol

@@ -1,0 +1,38 @@
+// load(): brings a checkpoint into a state dict, whatever layout it was saved from. Everything is read and verified before anything changes.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "impl/core/failure.h"
+#include "impl/core/state_dict.h"
+#include "impl/plan/load_plan.h"
+#include "impl/protocol/save.h"
+#include "impl/protocol/segment_reader.h"
+#include "impl/protocol/session.h"
+
+namespace holdfast::protocol {
+
+struct LoadOptions {
+  /// The attempt directory to load, with no fallback; none: the newest committed checkpoint that is intact.
+  std::optional<std::string> directory = {};
+  plan::LoadPlanOptions plan = {};
+  port::Duration deadline = std::chrono::minutes(2);  ///< of the whole load, from the call
+  LoadPlanner* planner = nullptr;   ///< null: DefaultLoadPlanner
+  StorageReader* reader = nullptr;  ///< null: SegmentReader on the session's storage; else `directory` and the fallback are the reader's business
+};
+
+struct Loaded {
+  std::string directory;             ///< what was loaded, the same on every rank; empty with a reader of the caller's own
+  std::vector<std::string> skipped;  ///< newer checkpoints that were damaged, newest first: what was wrong with each
+  SegmentReader::Volume volume;      ///< of this rank
+};
+
+/// Fills the tensors of `destination` and replaces its byte values. Every rank of the session calls it, with equal options.
+/// Errors: the same on every rank: step "choose", "plan", "read" or "place", and exactly the ranks that failed; the destination is as it was,
+/// unless the step is "place". No checkpoint at all is not_found; checkpoints of which none is intact are corrupt: different answers.
+/// Blocks: at most options.deadline.
+Checkpointed<Loaded> load(Session& session, StateDict& destination, const LoadOptions& options);
+
+}  // namespace holdfast::protocol

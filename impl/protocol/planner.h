@@ -1,0 +1,52 @@
+// The planners' hooks, with PyTorch DCP's names and call order. A planner decides what is written and read; it does no I/O.
+#pragma once
+
+#include <variant>
+#include <vector>
+
+#include "impl/core/plan_values.h"
+#include "impl/core/state_dict.h"
+#include "impl/plan/save_plan.h"
+#include "impl/port/env.h"
+
+namespace holdfast::protocol {
+
+/// Order of calls in a save, on each rank: set_up_planner, create_local_plan, [coordinator: create_global_plan], finish_plan, resolve_data.
+class SavePlanner {
+ public:
+  virtual ~SavePlanner() = default;
+  /// `state` outlives the save.
+  virtual Status set_up_planner(const StateDict& state, bool is_coordinator) = 0;
+  virtual Result<SavePlan> create_local_plan() = 0;
+  /// One plan a rank comes in, one a rank must come out, in rank order.
+  virtual Result<plan::GlobalSavePlan> create_global_plan(std::vector<SavePlan> local_plans) = 0;
+  virtual Result<SavePlan> finish_plan(SavePlan plan) = 0;
+
+  /// The memory of a tensor item, or the value of a byte item.
+  using Data = std::variant<StridedBlock, ByteView>;
+  /// May be called more than once for an item and from another task.
+  virtual Result<Data> resolve_data(const WriteItem& item) = 0;
+};
+
+/// Order of calls in a load, on each rank: set_up_planner, create_local_plan, [coordinator: create_global_plan], finish_plan, then for every item
+/// resolve_tensor and commit_tensor, or load_bytes. Nothing of the destination changes before place().
+class LoadPlanner {
+ public:
+  virtual ~LoadPlanner() = default;
+  /// `destination` outlives the load.
+  virtual Status set_up_planner(StateDict& destination, const Metadata& metadata, bool is_coordinator) = 0;
+  virtual Result<LoadPlan> create_local_plan() = 0;
+  virtual Result<std::vector<LoadPlan>> create_global_plan(std::vector<LoadPlan> local_plans) = 0;
+  virtual Result<LoadPlan> finish_plan(LoadPlan plan) = 0;
+
+  /// Host memory of item.lengths elements, to be filled by the storage reader.
+  virtual Result<StridedBlock> resolve_tensor(const ReadItem& item) = 0;
+  /// The memory of the item is filled with verified bytes.
+  virtual Status commit_tensor(const ReadItem& item) = 0;
+  virtual Status load_bytes(const ReadItem& item, Bytes value) = 0;
+
+  /// Called once every rank has read everything: move what was read to the destination.
+  virtual Status place(const port::Env& env, port::Deadline deadline) = 0;
+};
+
+}  // namespace holdfast::protocol

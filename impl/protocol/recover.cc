@@ -1,0 +1,65 @@
+#include "impl/protocol/recover.h"
+
+#include "impl/core/mark.h"
+#include "impl/format/hint.h"
+#include "impl/protocol/files.h"
+#include "impl/protocol/round.h"
+#include "impl/protocol/survey.h"
+
+namespace holdfast::protocol {
+namespace {
+
+Status make_hint_true(port::Storage& storage, const std::string& newest, port::Deadline deadline) {
+  const Bytes wanted = format::encode_hint(newest);
+  const Result<SharedBytes> hint = read_file(storage, hint_name, wanted.size() + 4096, deadline);
+  if (hint && to_bytes(hint->view()) == wanted) return {};
+  if (!hint && hint.error().code != ErrorCode::not_found && hint.error().code != ErrorCode::corrupt) return fail(hint.error());
+  MARK("recover.hint_corrected");
+  return replace_file(storage, "", hint_name, wanted, deadline);
+}
+
+Result<comm::Answer> sweep(port::Storage& storage, port::Deadline deadline) {
+  const Survey found = TRY(survey(storage, deadline));
+  const std::string newest = found.committed.empty() ? "" : found.committed.front().directory;
+  for (const plan::AttemptId id : found.uncommitted) {
+    MARK("recover.swept");
+    TRY(remove_directory_tree(storage, plan::directory_name(id), manifest_name, deadline));
+  }
+  if (!found.uncommitted.empty()) TRY(storage.sync_directory("", deadline));
+  // A commit record that became visible but whose name was not yet durable when the writer died is made durable before anybody relies on it.
+  if (!newest.empty()) TRY(storage.sync_directory(newest, deadline));
+  if (!newest.empty()) TRY(make_hint_true(storage, newest, deadline));
+  Encoder out;
+  out.text(newest);
+  out.varint(found.uncommitted.size());
+  for (const plan::AttemptId id : found.uncommitted) out.text(plan::directory_name(id));
+  return comm::Answer{out.take(), {}};
+}
+
+Result<Recovered> decode(ByteView bytes) {
+  Decoder in(bytes, "recover answer");
+  Recovered recovered;
+  recovered.newest = TRY(in.text());
+  recovered.swept.resize(TRY(in.count(1)));
+  for (std::string& directory : recovered.swept) directory = TRY(in.text());
+  return recovered;
+}
+
+}  // namespace
+
+Checkpointed<Recovered> recover(Session& session, const RecoverOptions& options) {
+  comm::Comm& comm = session.comm();
+  session.env().enter("recover");
+  comm.begin();
+  const comm::Timetable times = comm.schedule(session.env().clock.after(options.deadline));
+  auto swept = comm.agree(
+      SharedBytes(), [&](std::vector<SharedBytes>) { return sweep(session.env().storage, times.reduce()); }, times);
+  if (!swept) return tl::unexpected(to_error("recover", std::move(swept).error(), Outcome::unknown));
+  Result<Recovered> recovered = decode(swept->common.view());
+  if (recovered) return *std::move(recovered);
+  FailureMap failures;
+  failures.add(comm.rank(), std::move(recovered).error());
+  return tl::unexpected(CheckpointError{"recover", Outcome::unknown, std::move(failures), {}});
+}
+
+}  // namespace holdfast::protocol

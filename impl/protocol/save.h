@@ -1,0 +1,39 @@
+// save(): one checkpoint of the whole job, all of it or nothing. README.md of this folder numbers the steps.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "impl/core/failure.h"
+#include "impl/core/state_dict.h"
+#include "impl/protocol/segment_writer.h"
+#include "impl/protocol/session.h"
+
+namespace holdfast::protocol {
+
+struct SaveOptions {
+  Step step;
+  port::Duration deadline = std::chrono::minutes(2);  ///< of the whole save, from the call
+  std::uint32_t block_bytes = format::default_block_bytes;
+  plan::RetentionPolicy retention = {};
+  SavePlanner* planner = nullptr;   ///< null: DefaultSavePlanner
+  StorageWriter* writer = nullptr;  ///< null: SegmentWriter on the session's storage
+};
+
+struct Saved {
+  std::string directory;              ///< of the attempt, "step-7.a1"; empty with a writer of the caller's own
+  std::uint64_t sequence = 0;
+  std::vector<std::string> warnings;  ///< on the coordinator: what could not be tidied up after the commit
+};
+
+template <typename T>
+using Checkpointed = tl::expected<T, CheckpointError>;
+
+/// Saves `state`. Every rank of the session calls it, with equal options.
+/// Returns: after the commit point, on every rank that could be told; the checkpoint is then durable.
+/// Errors: the same on every rank: step "plan" or "write", and exactly the ranks that failed. Outcome failed promises that there is no new
+/// checkpoint; unknown that only the storage can tell (recover). Nothing older is touched unless the new one is committed.
+/// Blocks: until the outcome is known, at most options.deadline.
+Checkpointed<Saved> save(Session& session, const StateDict& state, const SaveOptions& options);
+
+}  // namespace holdfast::protocol

@@ -1,0 +1,35 @@
+// What the segment writer of a rank tells the coordinator of what it wrote: the storage_data of its plan and of its write results.
+#pragma once
+
+#include <optional>
+#include <string>
+
+#include "impl/core/digest.h"
+#include "impl/core/encoding.h"
+#include "impl/format/manifest.h"
+
+namespace holdfast::protocol {
+
+/// In SavePlan::storage_data: the attempt that the coordinator identified.
+struct AttemptTicket {
+  std::string directory;  ///< also the generation that every segment carries
+  std::uint64_t sequence = 0;
+  std::string parent;     ///< directory of the newest committed checkpoint at the start, or empty
+};
+Bytes encode(const AttemptTicket& ticket);
+Result<AttemptTicket> decode_ticket(ByteView bytes);
+
+/// In WriteResult::storage_data of a tensor item.
+struct TensorPlace {
+  std::optional<format::SegmentRecord> segment;  ///< of the file, told with its first tensor
+  std::uint64_t offset = 0;                      ///< in the data area of the last file told
+  TensorDigest digest;                           ///< of the chunk, taken on the device before the bytes moved
+};
+Bytes encode(const TensorPlace& place);
+Result<TensorPlace> decode_tensor_place(ByteView bytes);
+
+/// In WriteResult::storage_data of a byte item.
+Bytes encode(const format::BytesRecord& record);
+Result<format::BytesRecord> decode_bytes_record(ByteView bytes);
+
+}  // namespace holdfast::protocol

@@ -1,0 +1,54 @@
+// The storage writer that save uses: segments and byte-value files in an attempt directory of their own, a MANIFEST as commit record.
+// Numbered steps: README.md of this folder.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "impl/format/segment.h"
+#include "impl/plan/retention.h"
+#include "impl/port/env.h"
+#include "impl/protocol/segment_result.h"
+#include "impl/protocol/storage_io.h"
+
+namespace holdfast::protocol {
+
+struct SegmentWriterOptions {
+  Step step;
+  std::uint32_t block_bytes = format::default_block_bytes;
+  plan::RetentionPolicy retention = {};
+};
+
+class SegmentWriter : public StorageWriter {
+ public:
+  SegmentWriter(const port::Env& env, SegmentWriterOptions options) : env_(env), options_(options) {}
+
+  Status set_up_storage_writer(const Role& role) override;
+  Result<SavePlan> prepare_local_plan(SavePlan plan) override;
+  /// 1 identify: makes the attempt directory, exclusively and durably, and puts the ticket into every plan.
+  Result<std::vector<SavePlan>> prepare_global_plan(std::vector<SavePlan> plans) override;
+  /// 3 snapshot and 4 write, in a task.
+  Result<port::Future<std::vector<WriteResult>>> write_data(const SavePlan& plan, SavePlanner& planner) override;
+  /// 6 publish, then 8 retire. What retiring cannot do is a warning: the checkpoint is committed.
+  Status finish(const Metadata& metadata, const std::vector<std::vector<WriteResult>>& results) override;
+
+  const AttemptTicket& ticket() const { return ticket_; }
+  const std::vector<std::string>& warnings() const { return warnings_; }
+
+ private:
+  Result<std::vector<WriteResult>> write(const SavePlan& plan, SavePlanner& planner);
+  Status write_segment(const std::vector<const WriteItem*>& items, std::size_t number, SavePlanner& planner, std::vector<WriteResult>& results);
+  Status write_value(const WriteItem& item, std::size_t number, SavePlanner& planner, std::vector<WriteResult>& results);
+  Status publish(const Metadata& metadata, const std::vector<std::vector<WriteResult>>& results);
+  Status retire();
+  void warn(const Status& status);
+
+  port::Env env_;
+  SegmentWriterOptions options_;
+  Role role_;
+  AttemptTicket ticket_;
+  plan::AttemptId attempt_;
+  std::vector<std::string> warnings_;
+};
+
+}  // namespace holdfast::protocol

@@ -1,0 +1,30 @@
+// What a rank keeps between saves and loads: its doors and its place in the control plane.
+#pragma once
+
+#include "impl/comm/comm.h"
+#include "impl/port/env.h"
+
+namespace holdfast::protocol {
+
+struct SessionOptions {
+  Rank coordinator;            ///< the same on every rank
+  bool no_dist = false;        ///< this process alone saves and loads, whatever the network says; it is rank 0
+  int fan_out = 64;            ///< of the tree of a round
+  std::uint32_t channel = 1;   ///< Net channel of this session
+};
+
+/// Used by one task at a time. The doors must outlive it.
+class Session {
+ public:
+  explicit Session(const port::Env& env, SessionOptions options = {})
+      : env_(env), comm_(env.net, env.clock, {options.coordinator, options.fan_out, options.channel, options.no_dist}) {}
+
+  const port::Env& env() const { return env_; }
+  comm::Comm& comm() { return comm_; }
+
+ private:
+  port::Env env_;
+  comm::Comm comm_;
+};
+
+}  // namespace holdfast::protocol

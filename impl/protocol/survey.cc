@@ -1,0 +1,49 @@
+#include "impl/protocol/survey.h"
+
+#include <algorithm>
+
+#include "impl/format/manifest.h"
+#include "impl/protocol/files.h"
+
+namespace holdfast::protocol {
+namespace {
+
+Status look_into(port::Storage& storage, plan::AttemptId id, Survey& found, port::Deadline deadline) {
+  const std::string directory = plan::directory_name(id);
+  const std::string path = join(directory, manifest_name);
+  Result<SharedBytes> bytes = read_file(storage, path, manifest_bytes_max, deadline);
+  if (!bytes && bytes.error().code == ErrorCode::not_found) {
+    found.uncommitted.push_back(id);
+    return {};
+  }
+  Result<format::ManifestReader> manifest = bytes ? format::ManifestReader::open(*bytes, path) : fail(bytes.error());
+  if (manifest && (manifest->step() != id.step || manifest->attempt() != id.attempt)) {
+    manifest = fail(ErrorCode::corrupt, "\"{}\" says step {} attempt {}: it belongs to another directory", path, manifest->step(), manifest->attempt());
+  }
+  if (manifest) {
+    found.committed.push_back({{id, manifest->sequence()}, directory});
+    return {};
+  }
+  if (manifest.error().code != ErrorCode::corrupt && manifest.error().code != ErrorCode::unsupported) return fail(manifest.error());
+  found.damaged.push_back({id, directory, manifest.error()});
+  return {};
+}
+
+}  // namespace
+
+Result<Survey> survey(port::Storage& storage, port::Deadline deadline) {
+  Survey found;
+  Result<std::vector<port::DirectoryEntry>> entries = storage.list("", deadline);
+  if (!entries && entries.error().code == ErrorCode::not_found) return found;
+  if (!entries) return fail(within(entries.error(), "survey the checkpoints"));
+  for (const port::DirectoryEntry& entry : *entries) {
+    const auto id = plan::parse_directory_name(entry.name);
+    if (entry.directory && id) found.all.push_back(*id);
+  }
+  std::ranges::sort(found.all, [](const auto& a, const auto& b) { return std::pair(a.attempt, a.step) > std::pair(b.attempt, b.step); });
+  for (const plan::AttemptId id : found.all) TRY(look_into(storage, id, found, deadline));
+  std::ranges::sort(found.committed, [](const auto& a, const auto& b) { return plan::newer(a.committed, b.committed); });
+  return found;
+}
+
+}  // namespace holdfast::protocol

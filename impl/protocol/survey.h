@@ -1,0 +1,40 @@
+// What lies in a folder of checkpoints. Reads, changes nothing.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "impl/core/bytes.h"
+#include "impl/plan/attempts.h"
+#include "impl/port/storage.h"
+
+namespace holdfast::protocol {
+
+inline constexpr std::string_view manifest_name = "MANIFEST";
+inline constexpr std::string_view hint_name = "latest";
+inline constexpr std::uint64_t manifest_bytes_max = std::uint64_t{4} << 30;
+
+struct CommittedAttempt {
+  plan::Committed committed;
+  std::string directory;
+};
+
+/// An attempt directory with a MANIFEST that cannot be read or decoded.
+struct DamagedAttempt {
+  plan::AttemptId id;
+  std::string directory;
+  Error error;
+};
+
+struct Survey {
+  std::vector<CommittedAttempt> committed;    ///< newest first
+  std::vector<DamagedAttempt> damaged;        ///< newest attempt first
+  std::vector<plan::AttemptId> uncommitted;   ///< no MANIFEST: given up, or still being written
+  std::vector<plan::AttemptId> all;           ///< every attempt, committed or not
+};
+
+/// Looks at every attempt directory; a root that does not exist or is empty gives an empty survey.
+/// Errors: what listing the root or reading a MANIFEST gives, other than damage, which is part of the answer.
+Result<Survey> survey(port::Storage& storage, port::Deadline deadline);
+
+}  // namespace holdfast::protocol

@@ -1,0 +1,197 @@
+#include "impl/protocol/verify.h"
+
+#include <algorithm>
+#include <set>
+
+#include "impl/format/hint.h"
+#include "impl/format/manifest.h"
+#include "impl/protocol/files.h"
+#include "impl/protocol/segment_file.h"
+#include "impl/protocol/survey.h"
+
+namespace holdfast::protocol {
+namespace {
+
+using Deadlines = std::function<port::Deadline()>;
+
+/// Blocks read in one go: bounds memory.
+constexpr std::size_t window_bytes = 64u << 20;
+
+class Verifier {
+ public:
+  Verifier(port::Storage& storage, std::string directory, Deadlines deadline, const VerifyProgress& progress, VerifyReport& report)
+      : storage_(storage), directory_(std::move(directory)), deadline_(std::move(deadline)), progress_(progress), report_(report) {}
+
+  Status run() {
+    const std::string path = join(directory_, manifest_name);
+    const Result<SharedBytes> bytes = read_file(storage_, path, manifest_bytes_max, deadline_());
+    if (!bytes) return fail(within(bytes.error(), "verify \"{}\"", directory_));
+    Result<format::ManifestReader> reader = format::ManifestReader::open(*bytes, path);
+    Result<format::Manifest> manifest = reader ? reader->decode() : fail(reader.error());
+    checked(bytes->size());
+    if (!manifest) return found(path, manifest.error());
+    const auto id = plan::parse_directory_name(directory_);
+    if (id && (manifest->step != id->step || manifest->attempt != id->attempt)) {
+      TRY(found(path, error(ErrorCode::corrupt, "it says step {} attempt {}: it belongs to another directory", manifest->step, manifest->attempt)));
+    }
+    manifest_ = *std::move(manifest);
+    TRY(check_listing());
+    for (std::uint32_t segment = 0; segment < manifest_.segments.size(); ++segment) TRY(check_segment(segment));
+    for (const auto& [key, record] : manifest_.bytes) TRY(check_value(key, record));
+    check_tensor_digests();
+    return {};
+  }
+
+ private:
+  /// Damage becomes a finding; anything else ends the verification.
+  Status found(const std::string& file, const Error& error) {
+    if (error.code != ErrorCode::corrupt && error.code != ErrorCode::unsupported && error.code != ErrorCode::not_found) return fail(error);
+    report_.findings.push_back({file, error.message});
+    return {};
+  }
+
+  void checked(std::uint64_t bytes) {
+    ++report_.files;
+    report_.bytes += bytes;
+    if (progress_) progress_(report_);
+  }
+
+  Status check_listing() {
+    std::set<std::string> expected{std::string(manifest_name), std::string(manifest_name) + ".tmp"};
+    for (const format::SegmentRecord& segment : manifest_.segments) expected.insert(segment.path);
+    for (const auto& [key, record] : manifest_.bytes) expected.insert(record.path);
+    std::vector<port::DirectoryEntry> entries = TRY(storage_.list(directory_, deadline_()));
+    std::ranges::sort(entries);
+    for (const port::DirectoryEntry& entry : entries) {
+      if (expected.contains(entry.name)) continue;
+      TRY(found(join(directory_, entry.name), error(ErrorCode::corrupt, "the manifest knows no such file: something else wrote into this attempt")));
+    }
+    return {};
+  }
+
+  Status check_segment(std::uint32_t number) {
+    const format::SegmentRecord& record = manifest_.segments[number];
+    const std::string path = join(directory_, record.path);
+    Result<SegmentFile> file = SegmentFile::open(storage_, directory_, record, deadline_());
+    if (!file) {
+      broken_segments_.insert(number);
+      return found(path, file.error());
+    }
+    checked(record.header_bytes);
+    const format::SegmentLayout& layout = file->header().layout;
+    Bytes data;
+    data.reserve(layout.data_bytes);
+    const std::size_t blocks = layout.block_count();
+    const std::size_t window = std::max<std::size_t>(1, window_bytes / layout.block_bytes);
+    for (std::size_t block = 0; block < blocks; block += window) TRY(check_blocks(*file, number, block, std::min(blocks, block + window), data));
+    if (!broken_segments_.contains(number)) TRY(add_digests(number, layout, data));
+    return {};
+  }
+
+  /// Reads blocks [first, end); on damage looks at them one by one, so that every damaged block is named.
+  Status check_blocks(SegmentFile& file, std::uint32_t number, std::size_t first, std::size_t end, Bytes& data) {
+    std::vector<bool> wanted(file.header().layout.block_count(), false);
+    for (std::size_t block = first; block < end; ++block) wanted[block] = true;
+    const auto runs = file.read_blocks(wanted, deadline_());
+    if (runs) {
+      for (const SegmentFile::Run& run : *runs) {
+        data.insert(data.end(), run.bytes->begin(), run.bytes->end());
+        report_.bytes += run.bytes->size();
+      }
+      if (progress_) progress_(report_);
+      return {};
+    }
+    broken_segments_.insert(number);
+    if (end - first == 1) return found(file.path(), runs.error());
+    const std::size_t middle = first + (end - first) / 2;
+    TRY(check_blocks(file, number, first, middle, data));
+    return check_blocks(file, number, middle, end, data);
+  }
+
+  Status add_digests(std::uint32_t number, const format::SegmentLayout& layout, Bytes& data) {
+    for (const format::SegmentTensor& tensor : layout.tensors) {
+      const auto record = manifest_.tensors.find(tensor.name);
+      const auto chunk = record == manifest_.tensors.end() ? std::nullopt : record->second.metadata.chunks.find(tensor.box.offset);
+      const bool known = chunk && record->second.metadata.shape == tensor.shape && record->second.metadata.dtype == tensor.dtype &&
+                         record->second.metadata.chunks.box(*chunk) == tensor.box &&
+                         record->second.locations[*chunk] == format::ChunkLocation{number, tensor.offset};
+      if (!known) {
+        TRY(found(join(directory_, manifest_.segments[number].path),
+                  error(ErrorCode::corrupt, "it holds box {} of tensor \"{}\", the manifest says otherwise", to_string(tensor.box), tensor.name)));
+        continue;
+      }
+      const StridedBlock block = packed_block(data.data() + tensor.offset, tensor.box.size, size_bytes(tensor.dtype));
+      digests_[tensor.name] += tensor_digest(block, tensor.box, tensor.shape, tensor.dtype);
+    }
+    return {};
+  }
+
+  Status check_value(const std::string& key, const format::BytesRecord& record) {
+    const std::string path = join(directory_, record.path);
+    const Result<SharedBytes> bytes = read_file(storage_, path, record.bytes, deadline_());
+    if (!bytes) return found(path, bytes.error());
+    checked(bytes->size());
+    const BlockDigest digest = block_digest(bytes->view());
+    if (bytes->size() == record.bytes && digest == record.digest) return {};
+    return found(path, error(ErrorCode::corrupt, "value \"{}\": {} bytes with digest {}, the manifest says {} with {}", key, bytes->size(),
+                             to_string(digest), record.bytes, to_string(record.digest)));
+  }
+
+  /// Tensors with a damaged segment are reported by block already.
+  void check_tensor_digests() {
+    for (const auto& [name, record] : manifest_.tensors) {
+      ++report_.tensors;
+      const bool broken = std::ranges::any_of(record.locations, [&](const auto& location) { return broken_segments_.contains(location.segment); });
+      if (broken || digests_[name] == record.digest) continue;
+      report_.findings.push_back({join(directory_, manifest_name), fmt::format("tensor \"{}\": its data has digest {}, the manifest says {}", name,
+                                                                               to_string(digests_[name]), to_string(record.digest))});
+    }
+  }
+
+  port::Storage& storage_;
+  std::string directory_;
+  Deadlines deadline_;
+  const VerifyProgress& progress_;
+  VerifyReport& report_;
+  format::Manifest manifest_;
+  std::set<std::uint32_t> broken_segments_;
+  std::map<std::string, TensorDigest> digests_;
+};
+
+Status check_hint(port::Storage& storage, const Survey& found, const Deadlines& deadline, VerifyReport& report) {
+  const Result<SharedBytes> bytes = read_file(storage, hint_name, 4096, deadline());
+  if (!bytes && bytes.error().code == ErrorCode::not_found) return {};  // a hint is derived: recover writes it again
+  if (!bytes && bytes.error().code != ErrorCode::corrupt) return fail(bytes.error());
+  const Result<std::string> hint = bytes ? format::decode_hint(bytes->view()) : fail(bytes.error());
+  ++report.files;
+  const std::string file(hint_name);
+  if (!hint) {
+    report.findings.push_back({file, hint.error().message});
+  } else if (!found.committed.empty() && *hint != found.committed.front().directory) {
+    report.findings.push_back({file, fmt::format("it names \"{}\", the newest committed checkpoint is \"{}\"", *hint, found.committed.front().directory)});
+  }
+  return {};
+}
+
+}  // namespace
+
+Result<VerifyReport> verify_attempt(port::Storage& storage, const std::string& directory, const Deadlines& deadline, const VerifyProgress& progress) {
+  VerifyReport report;
+  TRY(Verifier(storage, directory, deadline, progress, report).run());
+  return report;
+}
+
+Result<VerifyReport> verify_all(port::Storage& storage, const Deadlines& deadline, const VerifyProgress& progress) {
+  const Survey found = TRY(survey(storage, deadline()));
+  if (found.committed.empty() && found.damaged.empty()) return fail(ErrorCode::not_found, "verify: there is no committed checkpoint");
+  VerifyReport report;
+  for (const CommittedAttempt& attempt : found.committed) TRY(Verifier(storage, attempt.directory, deadline, progress, report).run());
+  for (const DamagedAttempt& attempt : found.damaged) {
+    ++report.files;
+    report.findings.push_back({join(attempt.directory, manifest_name), attempt.error.message});
+  }
+  TRY(check_hint(storage, found, deadline, report));
+  return report;
+}
+
+}  // namespace holdfast::protocol
