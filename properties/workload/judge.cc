@@ -1,0 +1,72 @@
+#include "properties/workload/judge.h"
+
+#include <algorithm>
+
+#include "impl/core/mark.h"
+
+namespace holdfast::properties {
+namespace {
+
+void add(Verdict& verdict, VerdictClass verdict_class, std::string_view property, std::string message) {
+  verdict.push_back({verdict_class, std::string(property), std::move(message)});
+}
+
+bool was_hit(const sim::Trace& act, Rank rank) {
+  return std::ranges::any_of(act.fired, [&](const sim::Fault& fault) { return fault.site.rank == rank; });
+}
+
+}  // namespace
+
+void judge_run(const sim::Trace& trace, std::string_view phase, Verdict& verdict) {
+  if (!trace.harness_error.empty()) add(verdict, VerdictClass::harness, "harness", fmt::format("{}: {}", phase, trace.harness_error));
+  if (!trace.deadlock.empty()) add(verdict, VerdictClass::liveness, "L1", fmt::format("{}: deadlock: {}", phase, trace.deadlock));
+  for (std::size_t r = 0; r < trace.ends.size(); ++r) {
+    if (trace.ends[r].how == sim::RankEnd::threw) {
+      add(verdict, VerdictClass::crash, "L1", fmt::format("{}: rank {} ended by an exception: {}", phase, r, trace.ends[r].what));
+    }
+  }
+  for (const sim::Leak& leak : trace.leaks) add(verdict, VerdictClass::safety, "L4", fmt::format("{}: {}", phase, to_string(leak)));
+  for (const std::string& misuse : trace.misuse) add(verdict, VerdictClass::safety, "S10", fmt::format("{}: {}", phase, misuse));
+}
+
+void judge_agreement(const SaveResults& saves, Verdict& verdict) {
+  std::optional<std::size_t> committed, failed;
+  for (std::size_t r = 0; r < saves.size(); ++r) {
+    if (!saves[r]) continue;
+    if (saves[r]->has_value()) committed = r;
+    if (!saves[r]->has_value() && saves[r]->error().outcome == Outcome::failed) failed = r;
+    if (!saves[r]->has_value() && saves[r]->error().outcome == Outcome::unknown) MARK("judge.unknown_outcome");
+  }
+  if (committed && failed) {
+    add(verdict, VerdictClass::safety, "S5",
+        fmt::format("rank {} says committed, rank {} says {}", *committed, *failed, to_string(saves[*failed]->error())));
+  }
+  // Two ranks that heard the decision of one round hold the same map.
+  const CheckpointError* first = nullptr;
+  for (const auto& save : saves) {
+    if (!save || save->has_value() || save->error().failures.empty()) continue;
+    if (first && first->step == save->error().step && first->failures != save->error().failures) {
+      add(verdict, VerdictClass::safety, "S5", fmt::format("two maps of one failure: {} and {}", to_string(*first), to_string(save->error())));
+      return;
+    }
+    first = &save->error();
+  }
+}
+
+void judge_attribution(const SaveResults& saves, const sim::Trace& act, Verdict& verdict) {
+  for (std::size_t r = 0; r < saves.size(); ++r) {
+    if (!saves[r] || saves[r]->has_value()) continue;
+    const CheckpointError& error = saves[r]->error();
+    if (act.fired.empty()) {
+      add(verdict, VerdictClass::attribution, "A4", fmt::format("rank {}: no fault was injected, yet: {}", r, to_string(error)));
+      return;
+    }
+    for (const Rank blamed : error.failures.ranks()) {
+      if (was_hit(act, blamed)) continue;
+      add(verdict, VerdictClass::attribution, "A1", fmt::format("rank {} blames rank {}, where no fault fired: {}", r, blamed, to_string(error)));
+      return;
+    }
+  }
+}
+
+}  // namespace holdfast::properties

@@ -1,0 +1,139 @@
+#include "properties/workload/save_workload.h"
+
+#include <algorithm>
+#include <set>
+
+#include "impl/core/check.h"
+#include "impl/core/mark.h"
+#include "impl/protocol/recover.h"
+#include "properties/workload/judge.h"
+
+namespace holdfast::properties {
+namespace {
+
+constexpr Step old_step{100}, new_step{200}, next_step{150};  // the last one rewinds: age is not the step
+
+std::string first_component(const std::string& path) { return path.substr(0, path.find('/')); }
+
+}  // namespace
+
+SaveWorkload::SaveWorkload(gen::StateSpec spec, SaveWorkloadOptions options)
+    : spec_(std::move(spec)), recovered_spec_(options.recovered_spec.value_or(spec_)), options_(std::move(options)), old_(make_values(spec_, 1)),
+      new_(make_values(spec_, 2)), next_(make_values(spec_, 3)) {
+  for (int r = 0; r < spec_.world_size; ++r) states_.push_back(make_state(spec_, Rank{r}, new_));
+}
+
+sim::Disk SaveWorkload::prepare() {
+  sim::Disk disk;
+  sim::Scenario scenario;
+  scenario.world_size = spec_.world_size;
+  scenario.random_latency = false;
+  const sim::Trace trace = sim::run(scenario, disk, [&](const port::Env& env, Rank rank) {
+    const gen::RankState state = make_state(spec_, rank, old_);
+    protocol::Session session(env, {.coordinator = options_.coordinator});
+    const auto saved = protocol::save(session, state.dict, {.step = old_step, .deadline = options_.deadline, .block_bytes = options_.block_bytes});
+    CHECK(saved.has_value(), "prepare: {}", to_string(saved.error()));
+  });
+  CHECK(trace.all_returned(), "prepare: {}", trace.deadlock);
+  disk.settle();
+  return disk;
+}
+
+void SaveWorkload::begin() {
+  saves_.assign(static_cast<std::size_t>(spec_.world_size), std::nullopt);
+  recoveries_.assign(static_cast<std::size_t>(recovered_spec_.world_size), {});
+}
+
+void SaveWorkload::act(const port::Env& env, Rank rank) {
+  const auto r = static_cast<std::size_t>(rank.value);
+  protocol::Session session(env, {.coordinator = options_.coordinator});
+  saves_[r] = protocol::save(session, states_[r].dict, {.step = new_step, .deadline = options_.deadline, .block_bytes = options_.block_bytes});
+}
+
+void SaveWorkload::recover(const port::Env& env, Rank rank) {
+  Recovery& result = recoveries_[static_cast<std::size_t>(rank.value)];
+  protocol::Session session(env);
+  if (const auto recovered = protocol::recover(session, {.deadline = options_.deadline}); !recovered) {
+    result.error = to_string(recovered.error());
+    return;
+  }
+  gen::RankState state = make_destination(recovered_spec_, rank);
+  const auto loaded = protocol::load(session, state.dict, {.deadline = options_.deadline});
+  if (!loaded) {
+    result.error = to_string(loaded.error());
+    return;
+  }
+  result.directory = loaded->directory;
+  const auto from_old = difference(state, recovered_spec_, rank, old_);
+  const auto from_new = difference(state, recovered_spec_, rank, new_);
+  if (!from_old) result.version = 1;
+  if (!from_new) result.version = 2;
+  if (from_old && from_new) result.difference = fmt::format("{} (old); {} (new)", *from_old, *from_new);
+  if (options_.save_again) result.again = save_again(session, rank);
+}
+
+std::string SaveWorkload::save_again(protocol::Session& session, Rank rank) {
+  const gen::RankState state = make_state(recovered_spec_, rank, next_);
+  const auto saved =
+      protocol::save(session, state.dict, {.step = next_step, .deadline = options_.deadline, .block_bytes = options_.block_bytes});
+  if (!saved) return to_string(saved.error());
+  gen::RankState loaded_state = make_destination(recovered_spec_, rank);
+  const auto loaded = protocol::load(session, loaded_state.dict, {.deadline = options_.deadline});
+  if (!loaded) return to_string(loaded.error());
+  if (loaded->directory != saved->directory) return fmt::format("saved {}, then loaded {}", saved->directory, loaded->directory);
+  return difference(loaded_state, recovered_spec_, rank, next_).value_or("");
+}
+
+bool SaveWorkload::noticed() const {
+  return std::ranges::any_of(saves_, [](const auto& save) { return !save || !save->has_value(); });
+}
+
+Verdict SaveWorkload::judge(const sim::Trace& act, const sim::Trace& recovery, const sim::Disk& disk) {
+  Verdict verdict;
+  judge_run(act, "save", verdict);
+  judge_run(recovery, "recovery", verdict);
+  judge_agreement(saves_, verdict);
+  judge_attribution(saves_, act, verdict);
+
+  const auto says = [&](auto predicate) { return std::ranges::any_of(saves_, [&](const auto& save) { return save && predicate(*save); }); };
+  const bool committed = says([](const auto& save) { return save.has_value(); });
+  const bool failed = says([](const auto& save) { return !save.has_value() && save.error().outcome == Outcome::failed; });
+  // A bit that flipped on its way to the disk was stored wrong after every digest was taken: the new checkpoint may be found damaged.
+  const bool flipped = std::ranges::any_of(act.fired, [](const sim::Fault& fault) { return fault.kind == sim::FaultKind::bit_flip; });
+
+  std::set<std::pair<std::string, int>> loaded;
+  for (std::size_t r = 0; r < recoveries_.size(); ++r) {
+    const Recovery& result = recoveries_[r];
+    const auto violation = [&](std::string_view property, std::string text) {
+      verdict.push_back({VerdictClass::safety, std::string(property), fmt::format("after recovery, rank {}: {}", r, text)});
+    };
+    if (!result.error.empty()) {
+      violation("S3", "no checkpoint loads: " + result.error);
+    } else if (!result.version) {
+      violation("S1", fmt::format("{} is neither the old nor the new state: {}", result.directory, result.difference));
+    } else {
+      loaded.emplace(result.directory, *result.version);
+      if (committed && *result.version != 2 && !flipped) violation("S2", "a save that reported success is gone: " + result.directory);
+      if (failed && *result.version == 2) violation("S5", "a save that reported failure is loaded: " + result.directory);
+      if (*result.version == 2) MARK("judge.loaded_new");
+      if (*result.version == 1) MARK("judge.loaded_old");
+    }
+    if (!result.again.empty()) violation("L2", "the next save: " + result.again);
+  }
+  if (loaded.size() > 1) {
+    verdict.push_back({VerdictClass::safety, "S5", fmt::format("ranks loaded different checkpoints: {} and {}", loaded.begin()->first, loaded.rbegin()->first)});
+  }
+  if (options_.save_again && verdict.empty()) {
+    for (const std::string& path : disk.paths()) {
+      const std::string top = first_component(path);
+      const bool known = top == "latest" || disk.read_file(top + "/MANIFEST").has_value();
+      if (!known) {
+        verdict.push_back({VerdictClass::safety, "L4", fmt::format("after recovery and another save \"{}\" is still there", path)});
+        break;
+      }
+    }
+  }
+  return verdict;
+}
+
+}  // namespace holdfast::properties

@@ -1,0 +1,61 @@
+// The story every campaign tells: a job with a committed checkpoint saves a new one over it, under faults; then new processes recover, load, compare,
+// and save once more.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "impl/protocol/load.h"
+#include "impl/protocol/save.h"
+#include "properties/gen/state_spec.h"
+#include "sim/workload.h"
+
+namespace holdfast::properties {
+
+struct SaveWorkloadOptions {
+  std::string name = "save-over-existing";
+  Rank coordinator;
+  std::uint32_t block_bytes = 4096;
+  port::Duration deadline = std::chrono::seconds(20);  ///< of each save and load, in virtual time
+  bool save_again = true;                              ///< after recovery: a fault-free save must succeed and be loaded (L2), leaving no debris (L4)
+  std::optional<gen::StateSpec> recovered_spec = {};   ///< the layout of the job after recovery; none: the same
+};
+
+class SaveWorkload : public sim::Workload {
+ public:
+  SaveWorkload(gen::StateSpec spec, SaveWorkloadOptions options);
+
+  std::string name() const override { return options_.name; }
+  int world_size() const override { return spec_.world_size; }
+  int recovery_world_size() const override { return recovered_spec_.world_size; }
+  sim::Disk prepare() override;
+  void begin() override;
+  void act(const port::Env& env, Rank rank) override;
+  void recover(const port::Env& env, Rank rank) override;
+  bool noticed() const override;
+  Verdict judge(const sim::Trace& act, const sim::Trace& recovery, const sim::Disk& disk) override;
+
+  /// How the story ended on a rank: nothing when the rank was killed first.
+  const std::vector<std::optional<protocol::Checkpointed<protocol::Saved>>>& saves() const { return saves_; }
+
+ private:
+  struct Recovery {
+    std::string error;                   ///< of recover or load
+    std::string directory;               ///< loaded
+    std::optional<int> version;          ///< 1 old, 2 new; none: neither, see `difference`
+    std::string difference;
+    std::string again;                   ///< what went wrong in the save after recovery
+  };
+  std::string save_again(protocol::Session& session, Rank rank);
+
+  gen::StateSpec spec_;
+  gen::StateSpec recovered_spec_;
+  SaveWorkloadOptions options_;
+  gen::WholeValues old_, new_, next_;
+  std::vector<gen::RankState> states_;  ///< what the ranks save; unchanged by a case
+  std::vector<std::optional<protocol::Checkpointed<protocol::Saved>>> saves_;
+  std::vector<Recovery> recoveries_;
+};
+
+}  // namespace holdfast::properties

@@ -1,0 +1,73 @@
+// Many cases of one workload: every single fault at every door call, or seeds that draw faults at random.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "sim/workload.h"
+
+namespace holdfast::sim {
+
+/// One kind of fault at one kind of place: a cell of the coverage table.
+struct Cell {
+  std::string step;  ///< protocol step, as entered through Observer; "" before the first
+  FaultKind kind = FaultKind::error_before;
+  auto operator<=>(const Cell&) const = default;
+};
+struct CellCount {
+  std::uint64_t enumerated = 0;
+  std::uint64_t fired = 0;
+  std::uint64_t consequential = 0;  ///< the run went another way than without the fault
+  std::uint64_t detected = 0;       ///< some rank returned an error or was killed
+  std::uint64_t failed = 0;         ///< a judge found a violation
+};
+
+struct Failure {
+  Case test;
+  Verdict verdict;
+  std::vector<Decision> decisions;  ///< of the story
+};
+
+struct CampaignTotals {
+  std::uint64_t cases = 0;
+  std::uint64_t events = 0;
+  std::uint64_t door_calls = 0;
+  std::uint64_t faults_fired = 0;
+  std::uint64_t power_losses = 0;
+  std::map<Cell, CellCount> coverage;
+  std::vector<Failure> failures;  ///< the first `failures_max`
+  std::uint64_t failed_cases = 0;
+  /// Of every case in order: equal campaigns have equal hashes.
+  std::uint64_t hash = 0;
+};
+
+struct CampaignOptions {
+  std::uint64_t seed = 1;
+  std::uint64_t cases = 1000;                ///< random campaigns
+  std::size_t failures_max = 20;
+  bool power_loss_after = true;              ///< exhaustive: also lose power after each story that did not
+  std::vector<FaultKind> kinds;              ///< exhaustive: empty is every kind
+  port::Duration delay = std::chrono::milliseconds(5);
+  std::function<void(const CampaignTotals&)> progress = {};  ///< after every case
+  std::function<bool()> stop = {};           ///< true ends the campaign early
+};
+
+/// The door calls of the story without faults, in order of begin, with the protocol step each belongs to.
+struct SiteInStep {
+  SiteRecord site;
+  std::string step;
+};
+std::vector<SiteInStep> enumerate_sites(Workload& workload, const Disk& prepared);
+
+/// Every door call of the fault-free story, with every kind of fault that applies to it, one at a time.
+CampaignTotals exhaust_single_faults(Workload& workload, const CampaignOptions& options);
+
+/// `cases` seeds; each draws latencies, the schedule, a persistence model, none to three faults, and whether power fails afterwards.
+CampaignTotals random_campaign(Workload& workload, const CampaignOptions& options);
+/// Case number `index` of a random campaign, for replay.
+Case random_case(const std::vector<SiteInStep>& sites, std::uint64_t seed, std::uint64_t index);
+
+}  // namespace holdfast::sim

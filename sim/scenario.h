@@ -1,0 +1,36 @@
+// What a run is asked to be.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "sim/decisions.h"
+#include "sim/disk.h"
+#include "sim/faults.h"
+#include "sim/trace.h"
+
+namespace holdfast::sim {
+
+/// Told of each site before its fault and effect. Runs inside the rank; must not call a door.
+class Interceptor {
+ public:
+  virtual ~Interceptor() = default;
+  virtual void before(const SiteRecord& site) = 0;
+};
+
+struct Scenario {
+  std::string name{};
+  int world_size = 1;
+  std::uint64_t seed = 0;
+  std::vector<Fault> faults{};
+  PersistenceModel persistence = PersistenceModel::weak;
+  bool random_latency = true;  ///< false: no latency, fibres in turn, device work as late as legal: no decision but those of faults
+  bool record_events = false;  ///< fills Trace::record and Trace::sites; changes nothing else
+  std::optional<std::vector<Decision>> replay{};  ///< instead of the seed
+  std::uint64_t events_max = 50'000'000;        ///< a run beyond this is a livelock: harness_error
+  Interceptor* interceptor = nullptr;
+};
+
+}  // namespace holdfast::sim
