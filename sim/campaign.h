@@ -49,7 +49,7 @@ struct CampaignOptions {
   std::uint64_t cases = 1000;                ///< random campaigns
   std::size_t failures_max = 20;
   bool power_loss_after = true;              ///< exhaustive: also lose power after each story that did not
-  std::vector<FaultKind> kinds;              ///< exhaustive: empty is every kind
+  std::vector<FaultKind> kinds = {};            ///< exhaustive: empty is every kind
   port::Duration delay = std::chrono::milliseconds(5);
   std::function<void(const CampaignTotals&)> progress = {};  ///< after every case
   std::function<bool()> stop = {};           ///< true ends the campaign early

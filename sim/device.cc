@@ -10,6 +10,12 @@ namespace {
 
 constexpr int poison = 0xDB;
 
+/// Device memory is host memory here.
+StridedBlock on_host(StridedBlock block) {
+  block.kind = MemoryKind::host;
+  return block;
+}
+
 }  // namespace
 
 struct Device::Allocation {
@@ -117,7 +123,7 @@ Status Device::copy_out(const StridedBlock& source, ByteSpan destination, std::s
   if (source.bytes() != destination.size()) {
     return fail(ErrorCode::invalid_argument, "copy out {} bytes into a destination of {}", source.bytes(), destination.size());
   }
-  const auto run = [source, destination] { copy_block(source, packed_block(destination.data(), source.sizes, source.element_bytes)); };
+  const auto run = [source = on_host(source), destination] { copy_block(source, packed_block(destination.data(), source.sizes, source.element_bytes)); };
   return enqueue(stream, source.bytes(), {source.data, destination.data()}, {Op::device_copy_out, run, {}, std::move(owner)});
 }
 
@@ -126,7 +132,7 @@ Status Device::copy_in(ByteView source, std::shared_ptr<const void> owner, const
   if (source.size() != destination.bytes()) {
     return fail(ErrorCode::invalid_argument, "copy in {} bytes into a destination of {}", source.size(), destination.bytes());
   }
-  const auto run = [source, destination] {
+  const auto run = [source, destination = on_host(destination)] {
     auto* data = const_cast<std::byte*>(source.data());  // a block is a view for both directions; nothing writes through this one
     copy_block(packed_block(data, destination.sizes, destination.element_bytes), destination);
   };
@@ -136,7 +142,7 @@ Status Device::copy_in(ByteView source, std::shared_ptr<const void> owner, const
 Status Device::digest(const StridedBlock& block, const Box& box, const Dims& shape, DType dtype, TensorDigest* out, std::shared_ptr<void> owner,
                       port::StreamId stream) {
   const tsan::Inside inside;
-  const auto run = [=] { *out = tensor_digest(block, box, shape, dtype); };
+  const auto run = [block = on_host(block), box, shape, dtype, out] { *out = tensor_digest(block, box, shape, dtype); };
   return enqueue(stream, block.bytes(), {block.data, reinterpret_cast<const std::byte*>(out)}, {Op::device_digest, run, {}, std::move(owner)});
 }
 

@@ -118,10 +118,15 @@ void Disk::make_legal(PersistenceModel model, const std::vector<Unit>& units, st
 
 Disk Disk::after_crash(const std::vector<Unit>& units, const std::vector<bool>& survives) const {
   Disk disk = *this;
-  for (std::uint32_t i = 0; i < disk.inodes_.size(); ++i) {
-    if (!disk.inodes_[i]) continue;
-    const Inode& held = *disk.inodes_[i];
-    if (held.file.pending.empty() && !held.file.dropped && held.directory.pending.empty()) continue;
+  std::set<std::uint32_t> changed;
+  for (std::uint32_t i = 0; i < inodes_.size(); ++i) {
+    if (!inodes_[i]) continue;
+    const Inode& held = *inodes_[i];
+    if (!held.file.pending.empty() || held.file.dropped || !held.directory.pending.empty()) changed.insert(i);
+    // A directory may be synced but for a rename that waits for the other one.
+    for (const EntryOperation& operation : held.directory.pending) changed.insert({operation.directory, operation.to_directory});
+  }
+  for (const std::uint32_t i : changed) {
     Inode& inode = disk.own(i);
     inode.file.pending.clear();
     inode.file.dropped = false;

@@ -102,7 +102,7 @@ std::string to_string(const Leak& leak) {
   add(leak.events, "events");
   add(leak.buffers, "buffers");
   add(leak.tasks_unjoined, "tasks unjoined");
-  text.back() = text.back() == ',' ? ' ' : text.back();
+  text.pop_back();
   return text;
 }
 

@@ -20,8 +20,8 @@ void AnnotateIgnoreWritesBegin(const char* file, int line);
 void AnnotateIgnoreWritesEnd(const char* file, int line);
 void __tsan_acquire(void* object);
 void __tsan_release(void* object);
-void __tsan_read_range(void* begin, unsigned long size);
-void __tsan_write_range(void* begin, unsigned long size);
+void __tsan_read_range(void* begin, long size);
+void __tsan_write_range(void* begin, long size);
 }
 #endif
 
@@ -45,8 +45,8 @@ class Inside {
 inline void release(const void* object) { __tsan_release(const_cast<void*>(object)); }
 inline void acquire(const void* object) { __tsan_acquire(const_cast<void*>(object)); }
 /// The caller's bytes are read or written by the door on the caller's behalf. Call outside `Inside`.
-inline void reads(const void* begin, std::size_t size) { __tsan_read_range(const_cast<void*>(begin), size); }
-inline void writes(void* begin, std::size_t size) { __tsan_write_range(begin, size); }
+inline void reads(const void* begin, std::size_t size) { __tsan_read_range(const_cast<void*>(begin), static_cast<long>(size)); }
+inline void writes(void* begin, std::size_t size) { __tsan_write_range(begin, static_cast<long>(size)); }
 #else
 class Inside {
  public:

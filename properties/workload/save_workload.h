@@ -43,8 +43,8 @@ class SaveWorkload : public sim::Workload {
   struct Recovery {
     std::string error;                   ///< of recover or load
     std::string directory;               ///< loaded
-    std::optional<int> version;          ///< 1 old, 2 new; none: neither, see `difference`
-    std::string difference;
+    std::optional<int> version;          ///< 1 the old checkpoint, 2 the new one
+    std::string difference;              ///< from what was saved there
     std::string again;                   ///< what went wrong in the save after recovery
   };
   std::string save_again(protocol::Session& session, Rank rank);

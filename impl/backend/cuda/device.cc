@@ -1,0 +1,347 @@
+#include "impl/backend/cuda/device.h"
+
+#include <algorithm>
+#include <map>
+#include <mutex>
+#include <utility>
+
+#include "impl/backend/cuda/stream.h"
+#include "impl/core/check.h"
+#include "impl/core/mutate.h"
+
+namespace holdfast::backend {
+namespace cuda {
+namespace {
+
+constexpr std::size_t slots_per_page = 256;
+constexpr port::Duration poll_first = std::chrono::microseconds(20);
+constexpr port::Duration poll_longest = std::chrono::milliseconds(1);
+
+/// Memory of the digest slots.
+struct SlotPage {
+  DeviceMemory lanes;
+  PinnedMemory results;
+};
+
+struct Event {
+  OwnedEvent owned;
+  Site site;                    ///< of its stream when it was recorded
+  std::uint64_t operation = 0;  ///< of its stream, the latest before it
+};
+
+/// Operations that have ended. Declared before the lock, so that what they own is let go after it: its destructor may come back here.
+using Ended = std::vector<Operation>;
+
+class Device final : public CudaDevice {
+ public:
+  Device(int ordinal, port::Clock& clock, DeviceMemory keys) : ordinal_(ordinal), clock_(clock), keys_(std::move(keys)) {}
+  ~Device() override;
+
+  Result<port::Buffer> allocate_staging(std::size_t bytes) override;
+  Result<port::Buffer> allocate_device(std::size_t bytes) override;
+  Result<port::StreamId> create_stream() override;
+  Result<port::StreamId> view_stream(void* cuda_stream) override;
+  void destroy_stream(port::StreamId stream) override;
+  Status copy_out(const StridedBlock& source, ByteSpan destination, std::shared_ptr<void> owner, port::StreamId stream) override;
+  Status copy_in(ByteView source, std::shared_ptr<const void> owner, const StridedBlock& destination, port::StreamId stream) override;
+  Status digest(const StridedBlock& block, const Box& box, const Dims& shape, DType dtype, TensorDigest* out,
+                std::shared_ptr<void> owner, port::StreamId stream) override;
+  Result<port::EventId> record(port::StreamId stream) override;
+  void destroy_event(port::EventId event) override;
+  Status wait(port::StreamId stream, port::EventId event) override;
+  Status synchronize(port::EventId event, port::Deadline deadline) override;
+
+ private:
+  Site site(port::StreamId stream = {}) { return {ordinal_, stream, {}, &lost_}; }
+  Stream& stream(port::StreamId id);
+  Event& event(port::EventId id);
+  Status enter(OnDevice& here);
+  /// One poll: true when the event is complete.
+  Result<bool> query(port::EventId id);
+  /// Takes back what the work before a completed event no longer needs.
+  void end_operations(const Event& completed, Ended& ended);
+  Status digest_on_device(Stream& on, const StridedBlock& block, const Box& box, const Dims& shape, DType dtype, TensorDigest* out);
+  Result<DigestSlot> take_slot(const Site& site);
+  /// Drops the closed streams whose work has ended.
+  void drop_closed(Ended& ended);
+  void end(Ended operations, Ended& ended);
+
+  const int ordinal_;
+  port::Clock& clock_;
+  std::mutex mutex_;  ///< over everything below; never held while sleeping
+  std::string lost_;  ///< the error that lost the device
+  DeviceMemory keys_;
+  std::vector<SlotPage> pages_;
+  std::vector<DigestSlot> free_slots_;
+  std::int64_t next_id_ = 0;
+  std::map<port::EventId, Event> events_;
+  std::map<port::StreamId, std::unique_ptr<Stream>> streams_;
+  std::vector<std::unique_ptr<Stream>> closed_;  ///< with work under way
+  Area spare_area_;                              ///< of a closed stream, for the next
+};
+
+Device::~Device() {
+  OnDevice here;
+  (void)here.enter(site());
+  for (auto& [id, open] : streams_) open->drain();
+  for (auto& closed : closed_) closed->drain();
+}
+
+Stream& Device::stream(port::StreamId id) {
+  const auto found = streams_.find(id);
+  CHECK(found != streams_.end(), "stream {} is not open on device {}", id.value, ordinal_);
+  return *found->second;
+}
+
+Event& Device::event(port::EventId id) {
+  const auto found = events_.find(id);
+  CHECK(found != events_.end(), "event {} is not open on device {}", id.value, ordinal_);
+  return found->second;
+}
+
+Status Device::enter(OnDevice& here) {
+  if (!lost_.empty()) return fail(ErrorCode::io_error, "device {} was lost earlier: {}", ordinal_, lost_);
+  return here.enter(site());
+}
+
+Result<port::Buffer> Device::allocate_staging(std::size_t bytes) {
+  const std::lock_guard lock(mutex_);
+  OnDevice here;
+  TRY(enter(here));
+  std::shared_ptr<void> memory = TRY(allocate_pinned_memory(site(), std::max(bytes, std::size_t{1})));
+  return port::Buffer{{static_cast<std::byte*>(memory.get()), bytes}, memory, MemoryKind::host};
+}
+
+Result<port::Buffer> Device::allocate_device(std::size_t bytes) {
+  const std::lock_guard lock(mutex_);
+  OnDevice here;
+  TRY(enter(here));
+  std::shared_ptr<void> memory = TRY(allocate_device_memory(site(), std::max(bytes, std::size_t{1})));
+  return port::Buffer{{static_cast<std::byte*>(memory.get()), bytes}, memory, MemoryKind::device};
+}
+
+Result<port::StreamId> Device::create_stream() {
+  Ended ended;
+  const std::lock_guard lock(mutex_);
+  OnDevice here;
+  TRY(enter(here));
+  drop_closed(ended);
+  const port::StreamId id{next_id_++};
+  streams_[id] = TRY(Stream::create(site(id), std::exchange(spare_area_, {})));
+  return id;
+}
+
+Result<port::StreamId> Device::view_stream(void* cuda_stream) {
+  const std::lock_guard lock(mutex_);
+  OnDevice here;
+  TRY(enter(here));
+  const port::StreamId id{next_id_++};
+  streams_[id] = TRY(Stream::view(site(id), static_cast<cudaStream_t>(cuda_stream)));
+  return id;
+}
+
+void Device::destroy_stream(port::StreamId id) {
+  Ended ended;
+  const std::lock_guard lock(mutex_);
+  OnDevice here;
+  (void)here.enter(site());
+  stream(id).close();
+  closed_.push_back(std::move(streams_.extract(id).mapped()));
+  drop_closed(ended);
+}
+
+void Device::drop_closed(Ended& ended) {
+  std::erase_if(closed_, [&](auto& closed) {
+    if (!closed->idle()) return false;
+    end(closed->take_ended(closed->latest_operation()), ended);
+    Area area = closed->take_area();
+    if (area.bytes > spare_area_.bytes) spare_area_ = std::move(area);
+    return true;
+  });
+}
+
+void Device::end_operations(const Event& completed, Ended& ended) {
+  const auto on = streams_.find(completed.site.stream);
+  if (on != streams_.end()) end(on->second->take_ended(completed.operation), ended);
+}
+
+void Device::end(Ended operations, Ended& ended) {
+  for (Operation& operation : operations) {
+    if (operation.slot.lanes != nullptr) free_slots_.push_back(operation.slot);
+    ended.push_back(std::move(operation));
+  }
+}
+
+Status Device::copy_out(const StridedBlock& source, ByteSpan destination, std::shared_ptr<void> owner, port::StreamId id) {
+  if (destination.size() != source.bytes()) {
+    return fail(ErrorCode::invalid_argument, "copy a block of {} bytes out to {} bytes", source.bytes(), destination.size());
+  }
+  const std::lock_guard lock(mutex_);
+  Stream& on = stream(id);
+  if (destination.empty()) return {};
+  OnDevice here;
+  TRY(enter(here));
+  on.begin(fmt::format("copy_out of {} bytes", destination.size()), std::move(owner));
+  if (source.kind == MemoryKind::device) return on.gather(byte_dimensions(source), source.data, destination.data());
+  return on.run_on_host([=] { copy_block(source, packed_block(destination.data(), source.sizes, source.element_bytes)); });
+}
+
+Status Device::copy_in(ByteView source, std::shared_ptr<const void> owner, const StridedBlock& destination, port::StreamId id) {
+  if (source.size() != destination.bytes()) {
+    return fail(ErrorCode::invalid_argument, "copy {} bytes into a block of {} bytes", source.size(), destination.bytes());
+  }
+  const std::lock_guard lock(mutex_);
+  Stream& on = stream(id);
+  if (source.empty()) return {};
+  OnDevice here;
+  TRY(enter(here));
+  on.begin(fmt::format("copy_in of {} bytes", source.size()), std::move(owner));
+  if (destination.kind == MemoryKind::device) return on.scatter(byte_dimensions(destination), destination.data, source.data());
+  // copy_block takes its source as it takes its destination, by a pointer to non-const; it does not write to it.
+  auto* bytes = const_cast<std::byte*>(source.data());
+  return on.run_on_host([=] { copy_block(packed_block(bytes, destination.sizes, destination.element_bytes), destination); });
+}
+
+Status Device::digest(const StridedBlock& block, const Box& box, const Dims& shape, DType dtype, TensorDigest* out,
+                      std::shared_ptr<void> owner, port::StreamId id) {
+  CHECK(block.sizes == box.size && in_bounds(box, shape) && block.element_bytes == size_bytes(dtype),
+        "digest of box {} of {} in a tensor of shape {}", to_string(box), to_string(dtype), to_string({shape.data(), shape.size()}));
+  const std::lock_guard lock(mutex_);
+  Stream& on = stream(id);
+  OnDevice here;
+  TRY(enter(here));
+  on.begin(fmt::format("digest of {} bytes", block.bytes()), std::move(owner));
+  if (box.empty()) return on.run_on_host([=] { *out = {}; });
+  if (block.kind == MemoryKind::device) return digest_on_device(on, block, box, shape, dtype, out);
+  return on.run_on_host([=] { *out = tensor_digest(block, box, shape, dtype); });
+}
+
+Status Device::digest_on_device(Stream& on, const StridedBlock& block, const Box& box, const Dims& shape, DType dtype, TensorDigest* out) {
+  const Dimensions region = unit_dimensions(block, shape, dtype);
+  auto misaligned = reinterpret_cast<std::uintptr_t>(block.data);
+  for (const Dimension& dimension : region) misaligned |= static_cast<std::uintptr_t>(dimension.stride_bytes);
+  if (misaligned % unit_bytes(dtype) != 0) {
+    return fail(ErrorCode::invalid_argument, "digest of {} elements on device {}: address or stride is not a multiple of {}", to_string(dtype),
+                ordinal_, unit_bytes(dtype));
+  }
+  const DigestSlot slot = TRY(take_slot(on.site()));
+  const auto* keys = static_cast<const std::uint64_t*>(keys_.get());
+  TRY(on.digest(region, block.data, first_unit(box, shape, dtype), unit_bytes(dtype), keys, slot));
+  return on.run_on_host([=] { *out = *slot.result; });
+}
+
+Result<DigestSlot> Device::take_slot(const Site& site) {
+  if (free_slots_.empty()) {
+    constexpr std::size_t bytes = slots_per_page * sizeof(TensorDigest);
+    SlotPage page;
+    page.lanes = TRY(allocate_device_memory(site, bytes));
+    page.results = TRY(allocate_pinned_memory(site, bytes));
+    for (std::size_t i = slots_per_page; i-- > 0;) {
+      free_slots_.push_back({static_cast<unsigned long long*>(page.lanes.get()) + 2 * i, static_cast<TensorDigest*>(page.results.get()) + i});
+    }
+    pages_.push_back(std::move(page));
+  }
+  const DigestSlot slot = free_slots_.back();
+  free_slots_.pop_back();
+  return slot;
+}
+
+Result<port::EventId> Device::record(port::StreamId id) {
+  const std::lock_guard lock(mutex_);
+  Stream& on = stream(id);
+  OnDevice here;
+  TRY(enter(here));
+  OwnedEvent recorded = TRY(create_event(on.site()));
+  TRY(called(cudaEventRecord(recorded.get(), on.handle()), on.site(), "cudaEventRecord"));
+  const port::EventId event_id{next_id_++};
+  events_.emplace(event_id, Event{std::move(recorded), on.site(), on.latest_operation()});
+  return event_id;
+}
+
+void Device::destroy_event(port::EventId id) {
+  Ended ended;
+  const std::lock_guard lock(mutex_);
+  OnDevice here;
+  (void)here.enter(site());
+  // An event that only streams waited for has ended operations all the same.
+  if (cudaEventQuery(event(id).owned.get()) == cudaSuccess) end_operations(event(id), ended);
+  events_.erase(id);
+}
+
+Status Device::wait(port::StreamId id, port::EventId event_id) {
+  const std::lock_guard lock(mutex_);
+  Stream& on = stream(id);
+  OnDevice here;
+  TRY(enter(here));
+  cudaEvent_t recorded = event(event_id).owned.get();
+  const cudaError_t code = MUTATE("cuda.skip_wait", cudaStreamWaitEvent(on.handle(), recorded, 0), cudaSuccess);
+  return called(code, on.site(), "cudaStreamWaitEvent");
+}
+
+Result<bool> Device::query(port::EventId id) {
+  Ended ended;
+  const std::lock_guard lock(mutex_);
+  const Event& queried = event(id);
+  OnDevice here;
+  TRY(enter(here));
+  if (MUTATE("cuda.skip_poll", false, true)) return true;
+  const cudaError_t code = cudaEventQuery(queried.owned.get());
+  if (code == cudaErrorNotReady) return false;
+  TRY(called(code, queried.site, "cudaEventQuery"));
+  end_operations(queried, ended);
+  return true;
+}
+
+Status Device::synchronize(port::EventId id, port::Deadline deadline) {
+  for (port::Duration pause = poll_first; !TRY(query(id)); pause = std::min(pause * 2, poll_longest)) {
+    const port::TimePoint now = clock_.now();
+    if (now >= deadline.at) {
+      const std::lock_guard lock(mutex_);
+      const Site& at = event(id).site;
+      return fail(ErrorCode::timeout, "event {} on device {}, stream {} is not complete at the deadline (last on this stream: {})", id.value,
+                  ordinal_, at.stream.value, at.latest.empty() ? "nothing" : at.latest);
+    }
+    clock_.sleep_until(std::min(now + pause, deadline.at));
+  }
+  return {};
+}
+
+/// Uploads the A keys of the digest.
+Result<DeviceMemory> upload_keys(const Site& site) {
+  std::vector<std::uint64_t> keys;
+  for (std::uint64_t i = 0; i < key_period; ++i) {
+    for (unsigned lane = 0; lane < 2; ++lane) keys.push_back(digest_key_a(lane, i));
+  }
+  const std::size_t bytes = keys.size() * sizeof(keys[0]);
+  DeviceMemory memory = TRY(allocate_device_memory(site, bytes));
+  const OwnedStream stream = TRY(create_stream(site));
+  TRY(called(cudaMemcpyAsync(memory.get(), keys.data(), bytes, cudaMemcpyDefault, stream.get()), site, "cudaMemcpyAsync({} bytes)", bytes));
+  const cudaError_t waited = cudaStreamSynchronize(stream.get());
+  if (waited != cudaSuccess) (void)cudaDeviceSynchronize();  // the copy may still read the keys
+  TRY(called(waited, site, "cudaStreamSynchronize"));
+  return memory;
+}
+
+}  // namespace
+}  // namespace cuda
+
+Result<int> cuda_device_count() {
+  int count = 0;
+  const cudaError_t code = cudaGetDeviceCount(&count);
+  if (code == cudaSuccess && count > 0) return count;
+  (void)cudaGetLastError();
+  const std::string reason = code == cudaSuccess ? "0 devices" : fmt::format("{} (error {})", cudaGetErrorString(code), static_cast<int>(code));
+  const bool none = code == cudaSuccess || cuda::means_no_gpu(code);
+  return fail(none ? ErrorCode::unsupported : ErrorCode::io_error, "cudaGetDeviceCount: {}{}", none ? "no GPU here: " : "", reason);
+}
+
+Result<std::unique_ptr<CudaDevice>> make_cuda_device(int ordinal, port::Clock& clock) {
+  const int count = TRY(cuda_device_count());
+  if (ordinal < 0 || ordinal >= count) return fail(ErrorCode::invalid_argument, "CUDA device {}: this host has {}", ordinal, count);
+  const cuda::Site site{ordinal};
+  cuda::OnDevice here;
+  TRY(here.enter(site));
+  return std::make_unique<cuda::Device>(ordinal, clock, TRY(cuda::upload_keys(site)));
+}
+
+}  // namespace holdfast::backend

@@ -1,0 +1,39 @@
+// Device over the CUDA runtime. This header needs no CUDA header; the target holdfast_backend.cuda needs, besides, one runtime to link:
+// holdfast_cudart_real or the simulated one, holdfast_sim.cuda. Compiled only where HOLDFAST_CUDA_FOUND.
+#pragma once
+
+#include <memory>
+
+#include "impl/port/clock.h"
+#include "impl/port/device.h"
+
+namespace holdfast::backend {
+
+/// May be called from any thread; each call selects the device and puts the caller's choice back. A stream or an event that is not open
+/// is a CHECK. Buffers may outlive the device. Streams do not synchronise with CUDA's default stream. The destructor waits for the work on
+/// the device's streams, since staging areas of its own are in use until then.
+///
+/// copy_out, copy_in: the packed side may be host or device memory (unified addressing); into or out of pageable host memory CUDA may block
+///   the caller, so use allocate_staging. A box that is two-level with long rows goes as one 2-D copy; any other strided box is packed by a
+///   kernel into an area of at most 64 MiB a stream, slab by slab.
+/// Blocks in host memory (MemoryKind::host) are copied and digested by the CPU, in stream order; their packed side must be host memory too.
+/// digest: elements must be aligned to min(4, their size). *out is written in stream order, by a function that CUDA runs on the host.
+/// synchronize: polls, sleeping through the clock, 20 us at first and at most 1 ms.
+///
+/// Errors name the call, the device and the stream: "cudaMemcpyAsync(4096 bytes) on device 0, stream 3: out of memory". Some failures lose
+/// the device to the process; the first says which work on its stream came last, and every later call repeats it.
+class CudaDevice : public port::Device {
+ public:
+  /// Makes a cudaStream_t of the caller's usable here, for instance to wait for training's work. It stays the caller's: destroy_stream only
+  /// forgets it. It must outlive that call and this device.
+  virtual Result<port::StreamId> view_stream(void* cuda_stream) = 0;
+};
+
+/// Number of GPUs, at least 1. Errors: unsupported, with CUDA's reason, where there is none or no driver for it; else io_error.
+Result<int> cuda_device_count();
+
+/// Opens GPU `ordinal`; `clock` must outlive the device. Blocks for one 64 KiB upload. Errors: as cuda_device_count, invalid_argument for an
+/// ordinal that is not there, out_of_memory.
+Result<std::unique_ptr<CudaDevice>> make_cuda_device(int ordinal, port::Clock& clock);
+
+}  // namespace holdfast::backend

@@ -1,0 +1,99 @@
+#include "impl/backend/cuda/runtime.h"
+
+namespace holdfast::backend::cuda {
+
+bool loses_device(cudaError_t code) {
+  switch (code) {
+    case cudaErrorECCUncorrectable:
+    case cudaErrorNvlinkUncorrectable:
+    case cudaErrorIllegalAddress:
+    case cudaErrorLaunchTimeout:
+    case cudaErrorAssert:
+    case cudaErrorHardwareStackError:
+    case cudaErrorIllegalInstruction:
+    case cudaErrorMisalignedAddress:
+    case cudaErrorInvalidAddressSpace:
+    case cudaErrorInvalidPc:
+    case cudaErrorLaunchFailure: return true;
+    default: return false;
+  }
+}
+
+bool means_no_gpu(cudaError_t code) {
+  return code == cudaErrorInsufficientDriver || code == cudaErrorStubLibrary || code == cudaErrorNoDevice;
+}
+
+Error runtime_error(cudaError_t code, std::string_view call, const Site& site) {
+  (void)cudaGetLastError();
+  const ErrorCode meaning = code == cudaErrorMemoryAllocation ? ErrorCode::out_of_memory : ErrorCode::io_error;
+  const std::string where = site.stream.value < 0 ? "" : fmt::format(", stream {}", site.stream.value);
+  Error result = error(meaning, "{} on device {}{}: {}", call, site.device, where, cudaGetErrorString(code));
+  if (!loses_device(code)) return result;
+  result.message += "; work enqueued earlier lost the device to this process";
+  if (!site.latest.empty()) result.message += fmt::format(" (last on this stream: {})", site.latest);
+  if (site.lost != nullptr && site.lost->empty()) *site.lost = result.message;
+  return result;
+}
+
+Status OnDevice::enter(const Site& site) {
+  int current = -1;
+  TRY(called(cudaGetDevice(&current), site, "cudaGetDevice"));
+  if (current == site.device) return {};
+  TRY(called(cudaSetDevice(site.device), site, "cudaSetDevice({})", site.device));
+  previous_ = current;
+  return {};
+}
+
+OnDevice::~OnDevice() {
+  if (previous_ >= 0) (void)cudaSetDevice(previous_);
+}
+
+namespace {
+
+template <typename Call>
+void release(int device, Call call) {
+  OnDevice here;
+  (void)here.enter(Site{device});
+  if (call() != cudaSuccess) (void)cudaGetLastError();
+}
+
+}  // namespace
+
+void Release::operator()(cudaStream_t stream) const {
+  release(device, [&] { return cudaStreamDestroy(stream); });
+}
+void Release::operator()(cudaEvent_t event) const {
+  release(device, [&] { return cudaEventDestroy(event); });
+}
+void ReleaseDeviceMemory::operator()(void* memory) const {
+  release(device, [&] { return cudaFree(memory); });
+}
+void ReleasePinnedMemory::operator()(void* memory) const {
+  release(device, [&] { return cudaFreeHost(memory); });
+}
+
+Result<OwnedStream> create_stream(const Site& site) {
+  cudaStream_t stream = nullptr;
+  TRY(called(cudaStreamCreateWithFlags(&stream, cudaStreamNonBlocking), site, "cudaStreamCreateWithFlags"));
+  return OwnedStream(stream, Release{site.device});
+}
+
+Result<OwnedEvent> create_event(const Site& site) {
+  cudaEvent_t event = nullptr;
+  TRY(called(cudaEventCreateWithFlags(&event, cudaEventDisableTiming), site, "cudaEventCreateWithFlags"));
+  return OwnedEvent(event, Release{site.device});
+}
+
+Result<DeviceMemory> allocate_device_memory(const Site& site, std::size_t bytes) {
+  void* memory = nullptr;
+  TRY(called(cudaMalloc(&memory, bytes), site, "cudaMalloc({} bytes)", bytes));
+  return DeviceMemory(memory, ReleaseDeviceMemory{site.device});
+}
+
+Result<PinnedMemory> allocate_pinned_memory(const Site& site, std::size_t bytes) {
+  void* memory = nullptr;
+  TRY(called(cudaHostAlloc(&memory, bytes, cudaHostAllocDefault), site, "cudaHostAlloc({} bytes)", bytes));
+  return PinnedMemory(memory, ReleasePinnedMemory{site.device});
+}
+
+}  // namespace holdfast::backend::cuda

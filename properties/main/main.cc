@@ -1,0 +1,171 @@
+// holdfast-validate: runs the catalogue of properties in a world. The mutant build also proves that the properties can fail.
+#include <CLI/CLI.hpp>
+#include <chrono>
+#include <cstdio>
+#include <nlohmann/json.hpp>
+#include <string>
+
+#include "impl/core/mark.h"
+#include "impl/core/mutate.h"
+#include "properties/mutants/mutants.h"
+#include "properties/property.h"
+
+namespace {
+
+using namespace holdfast;
+using namespace holdfast::properties;
+
+struct Arguments {
+  std::string world = "sim";
+  std::string property;
+  gen::DrawOptions draw;
+  bool list = false;
+  bool json = false;
+  bool mutants = false;
+};
+
+enum class Exit : int { good = 0, bad = 1, no_verdict = 2 };
+
+struct Report {
+  std::uint64_t passed = 0, failed = 0, skipped = 0, cases = 0;
+  std::string cause;
+  nlohmann::json rows = nlohmann::json::array();
+};
+
+bool runs_in(const Property& property, const std::string& world) {
+  return std::ranges::find(property.worlds, world) != property.worlds.end();
+}
+
+void run_property(const Property& property, World& world, const Arguments& arguments, Report& report) {
+  const auto start = std::chrono::steady_clock::now();
+  const gen::Outcome outcome = property.check(world, arguments.draw);
+  const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  const bool passed = outcome.failure.empty();
+  (passed ? report.passed : report.failed) += 1;
+  report.cases += outcome.cases;
+  report.rows.push_back({{"property", property.id}, {"world", arguments.world}, {"passed", passed}, {"cases", outcome.cases}, {"seconds", seconds},
+                         {"failure", outcome.failure}, {"counterexample", outcome.counterexample}});
+  if (!arguments.json) fmt::print("{} {:18} {:7} cases {:8.2f} s\n", passed ? "ok  " : "FAIL", property.id, outcome.cases, seconds);
+  if (!passed && !arguments.json) fmt::print("     {}\n     in the case\n{}\n", outcome.failure, outcome.counterexample);
+  std::fflush(stdout);
+  if (!passed && report.cause.empty()) {
+    report.cause = fmt::format("FAIL world={} prop={} {:.90} | holdfast-validate --world {} --property {} --cases {} --seed {}", arguments.world,
+                               property.id, outcome.failure, arguments.world, property.id, arguments.draw.cases, arguments.draw.seed);
+  }
+}
+
+void skip_property(const Property& property, const Arguments& arguments, Report& report) {
+  ++report.skipped;
+  const std::string reason = fmt::format("needs faults and crashes on command, which {} has not", arguments.world);
+  report.rows.push_back({{"property", property.id}, {"world", arguments.world}, {"skipped", reason}});
+  if (!arguments.json) fmt::print("skip {:18} {}\n", property.id, reason);
+}
+
+Exit run_catalogue(World& world, const Arguments& arguments) {
+  Report report;
+  bool known = arguments.property.empty();
+  for (const Property& property : catalogue()) {
+    if (!arguments.property.empty() && arguments.property != property.id) continue;
+    known = true;
+    if (runs_in(property, arguments.world)) {
+      run_property(property, world, arguments, report);
+    } else {
+      skip_property(property, arguments, report);
+    }
+  }
+  if (!known) {
+    fmt::print(stderr, "holdfast-validate: property \"{}\": there is none of that name; --list shows them\n", arguments.property);
+    return Exit::no_verdict;
+  }
+  if (arguments.json) fmt::print("{}\n", nlohmann::json{{"holdfast", 1}, {"validate", report.rows}, {"seed", arguments.draw.seed}, {"marks", mark_hits()}}.dump());
+  if (report.failed != 0) {
+    fmt::print(arguments.json ? stderr : stdout, "{}\n", report.cause);
+    return Exit::bad;
+  }
+  if (report.passed == 0) {
+    fmt::print(stderr, "holdfast-validate: nothing was checked: {} properties skipped\n", report.skipped);
+    return Exit::no_verdict;
+  }
+  fmt::print(arguments.json ? stderr : stdout, "PASS world={} properties={} skipped={} cases={} seed={}: no violation found\n", arguments.world, report.passed,
+             report.skipped, report.cases, arguments.draw.seed);
+  return Exit::good;
+}
+
+void list_properties() {
+  for (const Property& property : catalogue()) {
+    fmt::print("{:18} [{}] in {}\n    {}\n", property.id, property.invariants, fmt::join(property.worlds, ", "), property.statement);
+  }
+}
+
+#ifdef HOLDFAST_MUTANTS
+/// Every mutant must make its property fail; with none active each of those properties must hold.
+Exit kill_mutants(World& world, const Arguments& arguments) {
+  std::size_t killed = 0;
+  std::string cause;
+  const auto property_of = [](std::string_view id) {
+    return *std::ranges::find_if(catalogue(), [&](const Property& property) { return property.id == id; });
+  };
+  for (const Mutant& mutant : properties::mutants()) {
+    const Property property = property_of(mutant.property);
+    holdfast::mutants::activate("");
+    const gen::Outcome healthy = property.check(world, arguments.draw);
+    holdfast::mutants::activate(mutant.id);
+    const gen::Outcome sick = property.check(world, arguments.draw);
+    holdfast::mutants::activate("");
+    const bool dies = healthy.failure.empty() && !sick.failure.empty();
+    killed += dies;
+    fmt::print("{} {:38} {:3} {:18} {}\n     {}\n", dies ? "dead " : "ALIVE", mutant.id, mutant.invariant, mutant.property, mutant.what,
+               !healthy.failure.empty() ? "the property fails without it: " + healthy.failure : sick.failure);
+    std::fflush(stdout);
+    if (!dies && cause.empty()) cause = fmt::format("FAIL mutant={} is not caught by {}", mutant.id, mutant.property);
+  }
+  if (!cause.empty()) {
+    fmt::print("{}\n", cause);
+    return Exit::bad;
+  }
+  fmt::print("PASS mutants={} killed={} seed={}\n", properties::mutants().size(), killed, arguments.draw.seed);
+  return Exit::good;
+}
+#endif
+
+Exit run(const Arguments& arguments) {
+  if (arguments.list) {
+    list_properties();
+    return Exit::good;
+  }
+  auto world = make_world(arguments.world);
+  if (!world) {
+    fmt::print(stderr, "holdfast-validate: {}\n", world.error());
+    return Exit::no_verdict;
+  }
+#ifdef HOLDFAST_MUTANTS
+  if (arguments.mutants) return kill_mutants(**world, arguments);
+#else
+  if (arguments.mutants) {
+    fmt::print(stderr, "holdfast-validate: this build holds no mutants; holdfast-validate-mutants does\n");
+    return Exit::no_verdict;
+  }
+#endif
+  return run_catalogue(**world, arguments);
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  CLI::App app{"Runs Holdfast's catalogue of properties in a world.\nExample: holdfast-validate --world sim --cases 1000", "holdfast-validate"};
+  Arguments arguments;
+  app.add_option("--world", arguments.world, "sim (simulated) or threads (real threads and files)")->capture_default_str();
+  app.add_option("--property", arguments.property, "only this one (--list shows them)");
+  app.add_option("--cases", arguments.draw.cases, "cases a property")->capture_default_str()->check(CLI::Range(1, 100'000'000));
+  app.add_option("--ranks", arguments.draw.ranks_max, "ranks of a drawn job, at most")->capture_default_str()->check(CLI::Range(1, 64));
+  app.add_option("--seed", arguments.draw.seed, "of everything that is drawn")->capture_default_str();
+  app.add_flag("--list", arguments.list, "show the properties and end");
+  app.add_flag("--json", arguments.json, "one object on stdout");
+  app.add_flag("--mutants", arguments.mutants, "in the mutant build: every planted bug must be caught");
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& error) {
+    return app.exit(error) == 0 ? 0 : static_cast<int>(Exit::no_verdict);
+  }
+  return static_cast<int>(run(arguments));
+}

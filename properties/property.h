@@ -1,0 +1,33 @@
+// A property: a sentence that must hold, and the code that tries to break it in a world.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "properties/gen/drawn_case.h"
+#include "properties/worlds/world.h"
+
+namespace holdfast::properties {
+
+struct Property {
+  std::string id;                   ///< "round-trip", "SEED-S1"; stands in CATALOGUE.md
+  std::string invariants;           ///< "S4 S7"
+  std::string statement;
+  std::vector<std::string> worlds;  ///< that can run it
+  std::function<gen::Outcome(World&, const gen::DrawOptions&)> check;
+};
+
+/// Every property, in the order of CATALOGUE.md.
+const std::vector<Property>& catalogue();
+
+// The parts of the catalogue, a file each.
+std::vector<Property> round_trip_properties();
+std::vector<Property> metadata_properties();
+std::vector<Property> hook_fault_properties();
+std::vector<Property> crash_properties();
+std::vector<Property> determinism_properties();
+
+}  // namespace holdfast::properties

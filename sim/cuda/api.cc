@@ -1,0 +1,285 @@
+// The entry points, with the names and signatures of cuda_runtime_api.h. One that is missing here is an error of the linker.
+#include <fmt/format.h>
+
+#include <cstring>
+#include <utility>
+
+#include "sim/cuda/state.h"
+#include "sim/cuda/twins.h"
+#include "sim/tsan.h"
+
+namespace holdfast::sim::cuda {
+namespace {
+
+cudaError_t remember(cudaError_t code) {
+  if (code != cudaSuccess && code != cudaErrorNotReady) state().context().last_error = code;
+  return code;
+}
+
+/// A call that does `body` unless it fails first.
+template <typename Body>
+cudaError_t call(const char* name, Body body) {
+  const tsan::Inside inside;
+  cudaError_t code = state().enter(name, true);
+  if (code == cudaSuccess) code = body(state());
+  return remember(code);
+}
+
+/// A call that does `body` in any case: it releases, or needs no device that works.
+template <typename Body>
+cudaError_t call_always(const char* name, bool needs_device, Body body) {
+  const tsan::Inside inside;
+  const cudaError_t failure = state().enter(name, needs_device);
+  const cudaError_t code = body(state());
+  return remember(failure != cudaSuccess ? failure : code);
+}
+
+cudaError_t unsupported(const char* name, const char* what) {
+  state().find(fmt::format("{}: the simulated runtime has no {}", name, what));
+  return cudaErrorNotSupported;
+}
+
+std::uintptr_t address(const void* memory) { return reinterpret_cast<std::uintptr_t>(memory); }
+
+/// The accesses of a copy, a row each. `kind` decides what must be device memory.
+std::vector<Access> copy_accesses(void* to, std::size_t to_pitch, const void* from, std::size_t from_pitch, std::size_t width,
+                                  std::size_t rows, cudaMemcpyKind kind) {
+  const bool from_device = kind == cudaMemcpyDeviceToHost || kind == cudaMemcpyDeviceToDevice;
+  const bool to_device = kind == cudaMemcpyHostToDevice || kind == cudaMemcpyDeviceToDevice;
+  std::vector<Access> accesses;
+  for (std::size_t row = 0; row < rows && width != 0; ++row) {
+    accesses.push_back({address(from) + row * from_pitch, width, false, from_device, false});
+    accesses.push_back({address(to) + row * to_pitch, width, true, to_device, true});
+  }
+  return accesses;
+}
+
+cudaError_t copy(State& state, const char* name, void* to, std::size_t to_pitch, const void* from, std::size_t from_pitch,
+                 std::size_t width, std::size_t rows, cudaMemcpyKind kind, cudaStream_t stream) {
+  CUstream_st* on = state.stream(stream, name);
+  if (on == nullptr) return cudaErrorInvalidResourceHandle;
+  if (rows > 1 && (width > to_pitch || width > from_pitch)) return cudaErrorInvalidPitchValue;
+  const auto run = [=] {
+    for (std::size_t row = 0; row < rows; ++row) {
+      std::memcpy(static_cast<char*>(to) + row * to_pitch, static_cast<const char*>(from) + row * from_pitch, width);
+    }
+  };
+  return state.enqueue(*on, fmt::format("{}({} x {} bytes)", name, rows, width),
+                       copy_accesses(to, to_pitch, from, from_pitch, width, rows, kind), run);
+}
+
+const char* text_of(cudaError_t code) {
+  switch (code) {
+    case cudaSuccess: return "no error";
+    case cudaErrorInvalidValue: return "invalid argument";
+    case cudaErrorMemoryAllocation: return "out of memory";
+    case cudaErrorInvalidPitchValue: return "invalid pitch argument";
+    case cudaErrorStubLibrary: return "CUDA driver is a stub library";
+    case cudaErrorInsufficientDriver: return "CUDA driver version is insufficient for CUDA runtime version";
+    case cudaErrorInvalidDeviceFunction: return "invalid device function";
+    case cudaErrorNoDevice: return "no CUDA-capable device is detected";
+    case cudaErrorInvalidDevice: return "invalid device ordinal";
+    case cudaErrorECCUncorrectable: return "uncorrectable ECC error encountered";
+    case cudaErrorInvalidResourceHandle: return "invalid resource handle";
+    case cudaErrorNotReady: return "device not ready";
+    case cudaErrorIllegalAddress: return "an illegal memory access was encountered";
+    case cudaErrorLaunchTimeout: return "the launch timed out and was terminated";
+    case cudaErrorLaunchFailure: return "unspecified launch failure";
+    case cudaErrorNotPermitted: return "operation not permitted";
+    case cudaErrorNotSupported: return "operation not supported";
+    default: return "unknown error";
+  }
+}
+
+}  // namespace
+}  // namespace holdfast::sim::cuda
+
+using namespace holdfast::sim::cuda;
+
+extern "C" {
+
+cudaError_t cudaGetDeviceCount(int* count) {
+  return call_always("cudaGetDeviceCount", false, [&](State& state) {
+    *count = state.device_count;
+    return cudaSuccess;
+  });
+}
+
+cudaError_t cudaGetDevice(int* device) {
+  return call_always("cudaGetDevice", false, [&](State& state) {
+    *device = state.context().device;
+    return cudaSuccess;
+  });
+}
+
+cudaError_t cudaSetDevice(int device) {
+  return call_always("cudaSetDevice", false, [&](State& state) {
+    if (device < 0 || device >= state.device_count) return cudaErrorInvalidDevice;
+    state.context().device = device;
+    return cudaSuccess;
+  });
+}
+
+cudaError_t cudaDeviceSynchronize() {
+  return call("cudaDeviceSynchronize", [&](State& state) {
+    const Moment all = state.all_work(state.context().device);
+    return state.wait(all, all, "cudaDeviceSynchronize");
+  });
+}
+
+cudaError_t cudaGetLastError() { return static_cast<cudaError_t>(std::exchange(state().context().last_error, cudaSuccess)); }
+cudaError_t cudaPeekAtLastError() { return static_cast<cudaError_t>(state().context().last_error); }
+const char* cudaGetErrorString(cudaError_t code) { return text_of(code); }
+
+cudaError_t cudaMalloc(void** memory, std::size_t bytes) {
+  return call("cudaMalloc", [&](State& state) { return state.allocate(memory, bytes, false); });
+}
+
+cudaError_t cudaHostAlloc(void** memory, std::size_t bytes, unsigned flags) {
+  return call("cudaHostAlloc", [&](State& state) {
+    if (flags != cudaHostAllocDefault && flags != cudaHostAllocPortable) return unsupported("cudaHostAlloc", "mapped or write-combined memory");
+    return state.allocate(memory, bytes, true);
+  });
+}
+
+cudaError_t cudaFree(void* memory) {
+  return call_always("cudaFree", true, [&](State& state) { return memory == nullptr ? cudaSuccess : state.free(memory, false, "cudaFree"); });
+}
+
+cudaError_t cudaFreeHost(void* memory) {
+  return call_always("cudaFreeHost", true,
+                     [&](State& state) { return memory == nullptr ? cudaSuccess : state.free(memory, true, "cudaFreeHost"); });
+}
+
+cudaError_t cudaStreamCreateWithFlags(cudaStream_t* stream, unsigned flags) {
+  return call("cudaStreamCreateWithFlags", [&](State& state) {
+    *stream = state.create_stream((flags & cudaStreamNonBlocking) == 0);
+    return cudaSuccess;
+  });
+}
+
+cudaError_t cudaStreamDestroy(cudaStream_t stream) {
+  return call_always("cudaStreamDestroy", true, [&](State& state) {
+    CUstream_st* open = stream == nullptr ? nullptr : state.stream(stream, "cudaStreamDestroy");
+    if (open == nullptr) return cudaErrorInvalidResourceHandle;
+    state.destroy(*open);
+    return cudaSuccess;
+  });
+}
+
+cudaError_t cudaStreamSynchronize(cudaStream_t stream) {
+  return call("cudaStreamSynchronize", [&](State& state) {
+    const CUstream_st* on = state.stream(stream, "cudaStreamSynchronize");
+    if (on == nullptr) return cudaErrorInvalidResourceHandle;
+    return state.wait({{on->id, on->enqueued}}, on->ordered, "cudaStreamSynchronize");
+  });
+}
+
+cudaError_t cudaStreamWaitEvent(cudaStream_t stream, cudaEvent_t event, unsigned) {
+  return call("cudaStreamWaitEvent", [&](State& state) {
+    CUstream_st* on = state.stream(stream, "cudaStreamWaitEvent");
+    const CUevent_st* waited = state.event(event, "cudaStreamWaitEvent");
+    if (on == nullptr || waited == nullptr) return cudaErrorInvalidResourceHandle;
+    advance(on->ordered, waited->ordered);
+    return state.enqueue(*on, "cudaStreamWaitEvent", {}, {}, waited->after);
+  });
+}
+
+cudaError_t cudaEventCreateWithFlags(cudaEvent_t* event, unsigned flags) {
+  return call("cudaEventCreateWithFlags", [&](State& state) {
+    if ((flags & cudaEventInterprocess) != 0) return unsupported("cudaEventCreateWithFlags", "events between processes");
+    *event = state.create_event();
+    return cudaSuccess;
+  });
+}
+
+cudaError_t cudaEventDestroy(cudaEvent_t event) {
+  return call_always("cudaEventDestroy", true, [&](State& state) {
+    CUevent_st* open = state.event(event, "cudaEventDestroy");
+    if (open == nullptr) return cudaErrorInvalidResourceHandle;
+    open->open = false;
+    return cudaSuccess;
+  });
+}
+
+cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t stream) {
+  return call("cudaEventRecord", [&](State& state) {
+    CUstream_st* on = state.stream(stream, "cudaEventRecord");
+    CUevent_st* recorded = state.event(event, "cudaEventRecord");
+    if (on == nullptr || recorded == nullptr) return cudaErrorInvalidResourceHandle;
+    if (const cudaError_t code = state.enqueue(*on, "cudaEventRecord", {}, {}); code != cudaSuccess) return code;
+    recorded->after = {{on->id, on->enqueued}};
+    recorded->ordered = on->ordered;
+    return cudaSuccess;
+  });
+}
+
+cudaError_t cudaEventQuery(cudaEvent_t event) {
+  return call("cudaEventQuery", [&](State& state) {
+    const CUevent_st* queried = state.event(event, "cudaEventQuery");
+    if (queried == nullptr) return cudaErrorInvalidResourceHandle;
+    if (state.has_run(queried->after)) return state.wait(queried->after, queried->ordered, "cudaEventQuery");
+    (void)state.step();  // who polls for long enough sees the end
+    return cudaErrorNotReady;
+  });
+}
+
+cudaError_t cudaEventSynchronize(cudaEvent_t event) {
+  return call("cudaEventSynchronize", [&](State& state) {
+    const CUevent_st* waited = state.event(event, "cudaEventSynchronize");
+    if (waited == nullptr) return cudaErrorInvalidResourceHandle;
+    return state.wait(waited->after, waited->ordered, "cudaEventSynchronize");
+  });
+}
+
+cudaError_t cudaMemcpyAsync(void* to, const void* from, std::size_t bytes, cudaMemcpyKind kind, cudaStream_t stream) {
+  return call("cudaMemcpyAsync", [&](State& state) { return copy(state, "cudaMemcpyAsync", to, bytes, from, bytes, bytes, 1, kind, stream); });
+}
+
+cudaError_t cudaMemcpy2DAsync(void* to, std::size_t to_pitch, const void* from, std::size_t from_pitch, std::size_t width, std::size_t rows,
+                              cudaMemcpyKind kind, cudaStream_t stream) {
+  return call("cudaMemcpy2DAsync", [&](State& state) {
+    return copy(state, "cudaMemcpy2DAsync", to, to_pitch, from, from_pitch, width, rows, kind, stream);
+  });
+}
+
+cudaError_t cudaMemsetAsync(void* memory, int value, std::size_t bytes, cudaStream_t stream) {
+  return call("cudaMemsetAsync", [&](State& state) {
+    CUstream_st* on = state.stream(stream, "cudaMemsetAsync");
+    if (on == nullptr) return cudaErrorInvalidResourceHandle;
+    return state.enqueue(*on, fmt::format("cudaMemsetAsync({} bytes)", bytes), {{address(memory), bytes, true, true, true}},
+                         [=] { std::memset(memory, value, bytes); });
+  });
+}
+
+cudaError_t cudaLaunchHostFunc(cudaStream_t stream, cudaHostFn_t function, void* argument) {
+  return call("cudaLaunchHostFunc", [&](State& state) {
+    CUstream_st* on = state.stream(stream, "cudaLaunchHostFunc");
+    if (on == nullptr) return cudaErrorInvalidResourceHandle;
+    return state.enqueue(*on, "cudaLaunchHostFunc", {}, [=] { function(argument); });
+  });
+}
+
+cudaError_t cudaLaunchKernel(const void* function, dim3 grid, dim3 block, void** arguments, std::size_t shared_bytes, cudaStream_t stream) {
+  return call("cudaLaunchKernel", [&](State& state) {
+    CUstream_st* on = state.stream(stream, "cudaLaunchKernel");
+    if (on == nullptr) return cudaErrorInvalidResourceHandle;
+    const Twin* twin = find_twin(function);
+    if (twin == nullptr) {
+      state.find("cudaLaunchKernel: no twin of that kernel");
+      return cudaErrorInvalidDeviceFunction;
+    }
+    const bool one_dimensional = grid.y == 1 && grid.z == 1 && block.y == 1 && block.z == 1;
+    if (!one_dimensional || grid.x == 0 || block.x != twin->block_threads || shared_bytes != 0) {
+      state.find(fmt::format("cudaLaunchKernel: kernel {} in a grid that its twin does not know", twin->name));
+      return cudaErrorInvalidConfiguration;
+    }
+    // The argument is captured now, as on a GPU.
+    const auto* bytes = static_cast<const std::byte*>(arguments[0]);
+    const auto argument = std::make_shared<const std::vector<std::byte>>(bytes, bytes + twin->argument_bytes);
+    return state.enqueue(*on, fmt::format("kernel {}", twin->name), twin->accesses(argument->data()),
+                         [twin, argument, blocks = grid.x, &state] { twin->run(blocks, argument->data(), state); });
+  });
+}
+
+}  // extern "C"

@@ -1,0 +1,163 @@
+// Inside the simulated runtime: memory, streams and their operations, and what is wrong with how they are used.
+#pragma once
+
+#include <cuda_runtime_api.h>
+
+#include <deque>
+#include <map>
+#include <memory>
+#include <optional>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "sim/cuda/runtime.h"
+
+namespace holdfast::sim::cuda {
+
+/// Stream -> number of an operation on it; that one and all before it are meant.
+using Moment = std::map<std::uint64_t, std::uint64_t>;
+void advance(Moment& moment, const Moment& by);
+
+/// Memory that an operation reads or writes.
+struct Access {
+  std::uintptr_t begin = 0;
+  std::size_t bytes = 0;
+  bool writes = false;
+  bool on_device = true;   ///< device or pinned memory for certain, not pageable host memory
+  bool replaces = false;  ///< writes every byte and reads none, so that what was there is of no use any more
+  bool overlaps(std::uintptr_t other, std::size_t other_bytes) const { return begin < other + other_bytes && other < begin + bytes; }
+};
+
+struct Operation {
+  std::uint64_t stream = 0;
+  std::uint64_t number = 0;
+  std::string what;
+  std::vector<Access> accesses;
+  std::function<void()> run;
+  Moment after;   ///< must have run before
+  Moment ordered; ///< is known to run before, by stream order, events and what the host waited for
+};
+
+struct Allocation {
+  std::uint64_t id = 0;
+  std::size_t bytes = 0;
+  bool pinned = false;
+  int device = 0;
+  bool freed = false;
+  std::unique_ptr<std::byte, void (*)(void*)> memory{nullptr, std::free};
+};
+
+}  // namespace holdfast::sim::cuda
+
+struct CUstream_st {
+  std::uint64_t id = 0;
+  int device = 0;
+  bool blocking = false;  ///< synchronises with the default stream
+  bool open = true;
+  std::uint64_t enqueued = 0;
+  std::uint64_t done = 0;
+  holdfast::sim::cuda::Moment ordered;  ///< before its next operation
+  std::deque<holdfast::sim::cuda::Operation> queue;
+};
+
+struct CUevent_st {
+  std::uint64_t id = 0;
+  int device = 0;
+  bool open = true;
+  holdfast::sim::cuda::Moment after;    ///< complete when this has run; empty before the first record
+  holdfast::sim::cuda::Moment ordered;  ///< and this is known to have, too
+};
+
+namespace holdfast::sim::cuda {
+
+class State {
+ public:
+  State(Pick pick, Pace pace);
+  ~State();
+
+  std::uint32_t pick(std::uint32_t n) { return n <= 1 ? 0 : pick_(n); }
+  Context& context() { return *context_; }
+  void find(std::string what);
+
+  /// Begins a runtime call: counts it, lets time pass, and says whether it fails.
+  cudaError_t enter(const char* name, bool needs_device);
+  cudaError_t lost(int device) const;
+
+  // Memory.
+  cudaError_t allocate(void** memory, std::size_t bytes, bool pinned);
+  cudaError_t free(void* memory, bool pinned, const char* call);
+  /// The allocation, freed or not, that holds the address.
+  const Allocation* allocation_of(std::uintptr_t address) const;
+
+  // Streams and events. A handle that is not open is a finding and null.
+  CUstream_st* create_stream(bool blocking);
+  CUevent_st* create_event();
+  CUstream_st* stream(cudaStream_t handle, const char* call);
+  CUevent_st* event(cudaEvent_t handle, const char* call);
+  void destroy(CUstream_st& stream);
+
+  cudaError_t enqueue(CUstream_st& on, std::string what, std::vector<Access> accesses, std::function<void()> run, Moment after = {});
+  bool has_run(const Moment& moment) const;
+  /// Runs until the moment has passed; the caller then knows it and `ordered`.
+  cudaError_t wait(const Moment& moment, const Moment& ordered, const char* call);
+  void learn(const Moment& moment);
+  /// Everything enqueued on the device.
+  Moment all_work(int device) const;
+  /// Runs one operation that may run, chosen by a pick. False when none may.
+  bool step();
+
+  Live live() const;
+  std::vector<std::string> report() const;
+
+  struct Failure {
+    std::string name;
+    std::uint64_t after = 0;
+    cudaError_t code = cudaSuccess;
+  };
+
+  int device_count = 1;
+  std::size_t memory_limit = ~std::size_t{0};
+  std::optional<Failure> failing_call, failing_operation;
+  std::vector<std::string> findings;
+  std::map<std::string, std::uint64_t> calls;
+  Context own_context;
+  Context* context_ = &own_context;
+
+ private:
+  void pass_time();
+  void run(CUstream_st& on);
+  bool check_accesses(const std::string& what, const std::vector<Access>& accesses);
+  void check_race(const Operation& operation);
+  void poison_destinations(const Operation& operation);
+  bool is_pending(const Access& access) const;
+  void quarantine(Allocation& allocation);
+
+  Pick pick_;
+  Pace pace_;
+  bool running_ = false;  ///< inside an operation
+  std::uint64_t next_id_ = 0;
+  std::uint64_t destroyed_busy_ = 0;
+  std::map<int, cudaError_t> lost_;
+  std::map<std::uintptr_t, Allocation> memory_;  ///< freed memory stays, so that its late use is seen
+  std::vector<std::unique_ptr<CUstream_st>> streams_;  ///< by id; never removed, nor are events
+  std::vector<std::unique_ptr<CUevent_st>> events_;
+  std::map<int, CUstream_st*> default_streams_;
+  std::vector<Operation> unsynchronised_;  ///< what the host does not know to have ended; without `run`
+};
+
+State& state();
+
+/// Lets operations touch memory that is otherwise a trap under ASan.
+class Opened {
+ public:
+  Opened(const State& state, const std::vector<Access>& accesses);
+  ~Opened();
+  Opened(const Opened&) = delete;
+  Opened& operator=(const Opened&) = delete;
+
+ private:
+  std::vector<const Allocation*> opened_;
+};
+
+}  // namespace holdfast::sim::cuda

@@ -1,0 +1,168 @@
+#include "tests/conformance/device_cases.h"
+
+#include <algorithm>
+
+#include "tests/conformance/expect.h"
+
+namespace holdfast::conformance {
+namespace {
+
+using port::Buffer;
+using port::Clock;
+using port::Device;
+using port::EventId;
+using port::StreamId;
+
+/// Waits for everything enqueued on the stream so far.
+Status finish(Device& device, Clock& clock, StreamId stream) {
+  const EventId event = TRY(device.record(stream));
+  const Status done = device.synchronize(event, clock.after(long_time));
+  device.destroy_event(event);
+  return done;
+}
+
+void fill(ByteSpan bytes, std::uint8_t seed) {
+  for (std::size_t i = 0; i < bytes.size(); ++i) bytes[i] = std::byte(static_cast<std::uint8_t>(i * 7 + i / 256 + seed));
+}
+
+struct Geometry {
+  Dims whole;   // of the packed tensor in memory
+  Dims offset;  // of the block in it
+  Dims size;
+};
+
+const std::vector<Geometry>& geometries() {
+  static const std::vector<Geometry> all = {
+      {{}, {}, {}},
+      {{1}, {0}, {1}},
+      {{64}, {5}, {40}},
+      {{64}, {64}, {0}},
+      {{7, 9}, {0, 0}, {7, 9}},
+      {{7, 9}, {2, 0}, {3, 9}},
+      {{7, 9}, {0, 4}, {7, 2}},
+      {{5, 6, 7}, {1, 2, 3}, {3, 3, 3}},
+      {{3, 1, 4, 5}, {1, 0, 0, 1}, {2, 1, 4, 3}},
+  };
+  return all;
+}
+
+/// The whole tensor goes up, the block comes down, and comes down as copy_block on the host would have packed it; then the block goes up
+/// again with other bytes, and nothing around it changes.
+Status check_copies(Device& device, Clock& clock, StreamId stream, const Geometry& geometry, DType dtype) {
+  const std::uint32_t element = size_bytes(dtype);
+  const std::size_t bytes = packed_block(nullptr, geometry.whole, element).bytes();
+  const Buffer memory = TRY(device.allocate_device(bytes));
+  const Buffer up = TRY(device.allocate_staging(bytes));
+  const StridedBlock tensor = packed_block(memory.bytes.data(), geometry.whole, element, memory.kind);
+  const StridedBlock block = narrow(tensor, geometry.offset, geometry.size);
+  fill(up.bytes, 1);
+  TRY(device.copy_in(up.bytes, up.owner, tensor, stream));
+
+  const Buffer down = TRY(device.allocate_staging(block.bytes()));
+  const auto digest = std::make_shared<TensorDigest>();
+  const Box box{geometry.offset, geometry.size};
+  TRY(device.digest(block, box, geometry.whole, dtype, digest.get(), digest, stream));
+  TRY(device.copy_out(block, down.bytes, down.owner, stream));
+  TRY(finish(device, clock, stream));
+
+  Bytes model(up.bytes.begin(), up.bytes.end());
+  const StridedBlock model_block = narrow(packed_block(model.data(), geometry.whole, element), geometry.offset, geometry.size);
+  Bytes packed(block.bytes());
+  copy_block(model_block, packed_block(packed.data(), geometry.size, element));
+  TRY(expect(std::equal(packed.begin(), packed.end(), down.bytes.begin(), down.bytes.end()), "copy_out to pack as copy_block does"));
+  TRY(expect(*digest == tensor_digest(model_block, box, geometry.whole, dtype), "digest to be tensor_digest"));
+
+  fill(down.bytes, 99);
+  TRY(device.copy_in(down.bytes, down.owner, block, stream));
+  TRY(device.copy_out(tensor, up.bytes, up.owner, stream));
+  TRY(finish(device, clock, stream));
+  fill(packed, 99);
+  copy_block(packed_block(packed.data(), geometry.size, element), model_block);
+  return expect(std::equal(model.begin(), model.end(), up.bytes.begin(), up.bytes.end()), "copy_in to change its block and nothing else");
+}
+
+Status copies_strided_blocks(Device& device, Clock& clock) {
+  const StreamId stream = TRY(device.create_stream());
+  for (const Geometry& geometry : geometries()) {
+    for (const DType dtype : {DType::u8, DType::bf16, DType::f32, DType::f64, DType::c128}) {
+      const Status checked = check_copies(device, clock, stream, geometry, dtype);
+      if (!checked) {
+        return fail(within(checked.error(), "block {} of a tensor {} of {}", to_string(Box{geometry.offset, geometry.size}),
+                           to_string({geometry.whole.data(), geometry.whole.size()}), to_string(dtype)));
+      }
+    }
+  }
+  device.destroy_stream(stream);
+  return {};
+}
+
+Status refuses_unequal_sizes(Device& device, Clock& clock) {
+  const StreamId stream = TRY(device.create_stream());
+  const Buffer memory = TRY(device.allocate_device(8));
+  const Buffer staging = TRY(device.allocate_staging(8));
+  const StridedBlock block = packed_block(memory.bytes.data(), {8}, 1, memory.kind);
+  TRY(expect_error(device.copy_out(block, staging.bytes.first(7), staging.owner, stream), ErrorCode::invalid_argument));
+  TRY(expect_error(device.copy_in(staging.bytes.first(7), staging.owner, block, stream), ErrorCode::invalid_argument));
+  TRY(finish(device, clock, stream));
+  device.destroy_stream(stream);
+  return {};
+}
+
+/// Stream b reads what stream a wrote, because it waits for a's event; a's later work is not seen before its own event.
+Status streams_wait_for_events(Device& device, Clock& clock) {
+  const StreamId a = TRY(device.create_stream());
+  const StreamId b = TRY(device.create_stream());
+  const Buffer memory = TRY(device.allocate_device(4096));
+  const Buffer up = TRY(device.allocate_staging(4096));
+  const Buffer down = TRY(device.allocate_staging(4096));
+  const StridedBlock block = packed_block(memory.bytes.data(), {4096}, 1, memory.kind);
+  for (std::uint8_t round = 0; round < 10; ++round) {
+    fill(up.bytes, round);
+    TRY(device.copy_in(up.bytes, up.owner, block, a));
+    const EventId written = TRY(device.record(a));
+    TRY(device.wait(b, written));
+    device.destroy_event(written);
+    TRY(device.copy_out(block, down.bytes, down.owner, b));
+    TRY(finish(device, clock, b));
+    TRY(expect(std::equal(up.bytes.begin(), up.bytes.end(), down.bytes.begin()), fmt::format("round {} to be read back", round)));
+  }
+  device.destroy_stream(a);
+  device.destroy_stream(b);
+  return {};
+}
+
+Status an_event_with_nothing_before_it_is_complete(Device& device, Clock& clock) {
+  const StreamId stream = TRY(device.create_stream());
+  TRY(finish(device, clock, stream));
+  device.destroy_stream(stream);
+  return {};
+}
+
+Status allocations_are_apart_and_writable(Device& device, Clock&) {
+  std::vector<Buffer> buffers;
+  for (const std::size_t bytes : {0, 1, 4095, 4096, 4097, 100'000}) {
+    buffers.push_back(TRY(device.allocate_staging(bytes)));
+    TRY(expect(buffers.back().bytes.size() == bytes && buffers.back().owner != nullptr, fmt::format("{} bytes with an owner", bytes)));
+  }
+  for (std::size_t i = 0; i < buffers.size(); ++i) fill(buffers[i].bytes, static_cast<std::uint8_t>(i));
+  for (std::size_t i = 0; i < buffers.size(); ++i) {
+    Bytes expected(buffers[i].bytes.size());
+    fill(expected, static_cast<std::uint8_t>(i));
+    TRY(expect(std::equal(expected.begin(), expected.end(), buffers[i].bytes.begin()), fmt::format("buffer {} to keep its bytes", i)));
+  }
+  return {};
+}
+
+constexpr DeviceCase cases[] = {
+    {"CopiesStridedBlocks", copies_strided_blocks},
+    {"RefusesUnequalSizes", refuses_unequal_sizes},
+    {"StreamsWaitForEvents", streams_wait_for_events},
+    {"AnEventWithNothingBeforeItIsComplete", an_event_with_nothing_before_it_is_complete},
+    {"AllocationsAreApartAndWritable", allocations_are_apart_and_writable},
+};
+
+}  // namespace
+
+std::span<const DeviceCase> device_cases() { return cases; }
+
+}  // namespace holdfast::conformance
