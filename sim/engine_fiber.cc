@@ -25,6 +25,7 @@
 #endif
 #ifdef HOLDFAST_SIM_TSAN
 #include <sanitizer/tsan_interface.h>
+#include <sys/single_threaded.h>
 #endif
 
 namespace holdfast::sim {
@@ -45,7 +46,7 @@ struct ExceptionState {
   unsigned int uncaught = 0;
 };
 
-inline void swap_exception_state(ExceptionState& save, const ExceptionState& load) {
+__attribute__((no_sanitize("thread"))) inline void swap_exception_state(ExceptionState& save, const ExceptionState& load) {
   auto* globals = reinterpret_cast<ExceptionState*>(abi::__cxa_get_globals());
   save = *globals;
   *globals = load;
@@ -68,6 +69,10 @@ namespace {
 
 class FiberEngine final : public Engine {
  public:
+#ifdef HOLDFAST_SIM_TSAN
+  /// To ThreadSanitizer the fibres are threads, so the reference counts of shared_ptr must be atomic, as they are beside real threads.
+  FiberEngine() { __libc_single_threaded = 0; }
+#endif
   ~FiberEngine() override {
     for (Fiber* fiber : idle_) unmap(fiber);
   }

@@ -80,11 +80,14 @@ void add_packed(TensorDigest& sum, const std::byte* data, std::uint32_t unit_byt
 /// Copies `count` elements that lie `stride` bytes apart one behind the other.
 template <std::size_t element_bytes>
 void pack(std::byte* to, const std::byte* from, std::int64_t stride, std::uint64_t count) {
-  for (std::uint64_t i = 0; i < count; ++i) std::memcpy(to + i * element_bytes, from + static_cast<std::int64_t>(i) * stride, element_bytes);
+  for (std::uint64_t i = 0; i < count; ++i)
+    std::memcpy(to + i * element_bytes, from + static_cast<std::int64_t>(i) * stride, element_bytes);
 }
 
-/// Adds a run of elements `stride` bytes apart; the first has number `index`. Elements of 8 and 16 bytes are units of 4 (FORMAT.md says why).
-void add_run(TensorDigest& sum, const std::byte* data, std::int64_t stride, std::uint64_t index, std::uint64_t count, std::uint32_t element_bytes) {
+/// Adds a run of elements `stride` bytes apart; the first has number `index`. Elements of 8 and 16 bytes are units of 4:
+/// FORMAT.md says why.
+void add_run(TensorDigest& sum, const std::byte* data, std::int64_t stride, std::uint64_t index, std::uint64_t count,
+             std::uint32_t element_bytes) {
   const std::uint32_t unit_bytes = std::min(element_bytes, 4u);
   const std::uint64_t units = element_bytes / unit_bytes;
   if (stride == element_bytes || count == 1) return add_packed(sum, data, unit_bytes, index * units, count * units);
@@ -106,9 +109,9 @@ void add_run(TensorDigest& sum, const std::byte* data, std::int64_t stride, std:
 
 /// Innermost dimensions of a box that are one run: equally spaced in memory and consecutive in the tensor.
 struct Run {
-  std::size_t outer;        ///< dimensions left outside
+  std::size_t outer;  ///< dimensions left outside
   std::int64_t elements;
-  std::int64_t stride;      ///< bytes
+  std::int64_t stride;  ///< bytes
 };
 
 Run innermost_run(const StridedBlock& block, const Box& box, const Dims& shape) {

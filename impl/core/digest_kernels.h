@@ -29,7 +29,7 @@ struct Table {
 
 extern const Table portable;
 #ifdef __x86_64__
-extern const Table avx2;    // compiled with flags of its own: call it only where the processor has them
+extern const Table avx2;  // compiled with flags of its own: call it only where the processor has them
 extern const Table avx512;
 #endif
 

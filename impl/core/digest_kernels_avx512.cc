@@ -19,7 +19,13 @@ struct Avx512 {
     return _mm512_cvtepu8_epi64(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(data)));
   }
   static void add_product(Sum& sum, __m512i units, Key key) { sum = _mm512_add_epi64(sum, _mm512_mullo_epi64(units, key)); }
-  static std::uint64_t total(Sum sum) { return static_cast<std::uint64_t>(_mm512_reduce_add_epi64(sum)); }
+  static std::uint64_t total(Sum sum) {
+    alignas(64) std::uint64_t parts[width];
+    _mm512_store_si512(parts, sum);
+    std::uint64_t all = 0;
+    for (const std::uint64_t part : parts) all += part;
+    return all;
+  }
 };
 
 }  // namespace

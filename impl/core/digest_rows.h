@@ -1,5 +1,5 @@
-// The loop that every instruction set shares. Included once by each digest_kernels_*.cc, which names its vectors in `Isa`; all names here are
-// local to the including file, because each is compiled with other flags.
+// The loop that every instruction set shares. Included once by each digest_kernels_*.cc, which names its vectors in `Isa`.
+// All names here are local to the including file, because each is compiled with other flags.
 #pragma once
 
 #define XXH_INLINE_ALL
@@ -49,9 +49,10 @@ void xxh3_128(const std::byte* data, std::size_t size, std::uint64_t* low, std::
 
 template <typename Isa>
 constexpr Table make_table() {
-  return {{sum_rows<Isa, std::uint8_t, 1>, sum_rows<Isa, std::uint16_t, 1>, sum_rows<Isa, std::uint32_t, 1>},
-          {sum_rows<Isa, std::uint8_t, rows_at_once>, sum_rows<Isa, std::uint16_t, rows_at_once>, sum_rows<Isa, std::uint32_t, rows_at_once>},
-          xxh3_128};
+  return {
+      {sum_rows<Isa, std::uint8_t, 1>, sum_rows<Isa, std::uint16_t, 1>, sum_rows<Isa, std::uint32_t, 1>},
+      {sum_rows<Isa, std::uint8_t, rows_at_once>, sum_rows<Isa, std::uint16_t, rows_at_once>, sum_rows<Isa, std::uint32_t, rows_at_once>},
+      xxh3_128};
 }
 
 }  // namespace

@@ -43,14 +43,16 @@ class Device {
   /// Waits for nothing; work on the stream still runs to its end.
   virtual void destroy_stream(StreamId stream) = 0;
 
-  // Enqueued on `stream`, run in stream order some time later. Source and destination must stay valid and unchanged (the source) or
-  // unread (the destination) until an event recorded after the call has been synchronised.
+  // Enqueued on `stream`, run in stream order some time later, perhaps after the caller gave up: the back end keeps `owner` until then, which
+  // must keep the host side (staging, *out) alive. The device side must stay valid, and unchanged (a source) or unread (a destination), until an
+  // event recorded after the call has been synchronised.
   /// Packs `source` into `destination` (row-major, source.bytes() long).
-  virtual Status copy_out(const StridedBlock& source, ByteSpan destination, StreamId stream) = 0;
-  /// Unpacks `source` into `destination`.
-  virtual Status copy_in(ByteView source, const StridedBlock& destination, StreamId stream) = 0;
+  virtual Status copy_out(const StridedBlock& source, ByteSpan destination, std::shared_ptr<void> owner, StreamId stream) = 0;
+  /// Unpacks `source` (row-major, destination.bytes() long) into `destination`.
+  virtual Status copy_in(ByteView source, std::shared_ptr<const void> owner, const StridedBlock& destination, StreamId stream) = 0;
   /// Writes tensor_digest(block, box, shape, dtype) to *out, computed where the block lies.
-  virtual Status digest(const StridedBlock& block, const Box& box, const Dims& shape, DType dtype, TensorDigest* out, StreamId stream) = 0;
+  virtual Status digest(const StridedBlock& block, const Box& box, const Dims& shape, DType dtype, TensorDigest* out,
+                        std::shared_ptr<void> owner, StreamId stream) = 0;
 
   /// An event that is complete when everything enqueued on `stream` so far is.
   virtual Result<EventId> record(StreamId stream) = 0;

@@ -59,7 +59,9 @@ Result<std::vector<SavePlan>> SegmentWriter::prepare_global_plan(std::vector<Sav
   std::vector<plan::Committed> committed;
   for (const CommittedAttempt& attempt : found.committed) committed.push_back(attempt.committed);
   attempt_ = plan::next_attempt(found.all, options_.step);
-  ticket_ = {plan::directory_name(attempt_), plan::next_sequence(committed), found.committed.empty() ? "" : found.committed.front().directory};
+  // Not below the attempt's own number: a MANIFEST that cannot be read just now must not make the new checkpoint rank below the one it commits.
+  const std::uint64_t sequence = std::max<std::uint64_t>(plan::next_sequence(committed), attempt_.attempt);
+  ticket_ = {plan::directory_name(attempt_), sequence, found.committed.empty() ? "" : found.committed.front().directory};
   // Exclusive: of two coordinators that are alive at once, one gets this name and the other fails here, before anything is written.
   TRY(env_.storage.make_directory(ticket_.directory, role_.reduce));
   TRY(env_.storage.sync_directory("", role_.reduce));

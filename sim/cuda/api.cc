@@ -137,13 +137,15 @@ cudaError_t cudaMalloc(void** memory, std::size_t bytes) {
 
 cudaError_t cudaHostAlloc(void** memory, std::size_t bytes, unsigned flags) {
   return call("cudaHostAlloc", [&](State& state) {
-    if (flags != cudaHostAllocDefault && flags != cudaHostAllocPortable) return unsupported("cudaHostAlloc", "mapped or write-combined memory");
+    if (flags != cudaHostAllocDefault && flags != cudaHostAllocPortable)
+      return unsupported("cudaHostAlloc", "mapped or write-combined memory");
     return state.allocate(memory, bytes, true);
   });
 }
 
 cudaError_t cudaFree(void* memory) {
-  return call_always("cudaFree", true, [&](State& state) { return memory == nullptr ? cudaSuccess : state.free(memory, false, "cudaFree"); });
+  return call_always("cudaFree", true,
+                     [&](State& state) { return memory == nullptr ? cudaSuccess : state.free(memory, false, "cudaFree"); });
 }
 
 cudaError_t cudaFreeHost(void* memory) {
@@ -233,14 +235,14 @@ cudaError_t cudaEventSynchronize(cudaEvent_t event) {
 }
 
 cudaError_t cudaMemcpyAsync(void* to, const void* from, std::size_t bytes, cudaMemcpyKind kind, cudaStream_t stream) {
-  return call("cudaMemcpyAsync", [&](State& state) { return copy(state, "cudaMemcpyAsync", to, bytes, from, bytes, bytes, 1, kind, stream); });
+  return call("cudaMemcpyAsync",
+              [&](State& state) { return copy(state, "cudaMemcpyAsync", to, bytes, from, bytes, bytes, 1, kind, stream); });
 }
 
 cudaError_t cudaMemcpy2DAsync(void* to, std::size_t to_pitch, const void* from, std::size_t from_pitch, std::size_t width, std::size_t rows,
                               cudaMemcpyKind kind, cudaStream_t stream) {
-  return call("cudaMemcpy2DAsync", [&](State& state) {
-    return copy(state, "cudaMemcpy2DAsync", to, to_pitch, from, from_pitch, width, rows, kind, stream);
-  });
+  return call("cudaMemcpy2DAsync",
+              [&](State& state) { return copy(state, "cudaMemcpy2DAsync", to, to_pitch, from, from_pitch, width, rows, kind, stream); });
 }
 
 cudaError_t cudaMemsetAsync(void* memory, int value, std::size_t bytes, cudaStream_t stream) {

@@ -245,7 +245,8 @@ cudaError_t State::enqueue(CUstream_st& on, std::string what, std::vector<Access
   Operation operation{on.id, ++on.enqueued, std::move(what), std::move(accesses), std::move(run), std::move(after), {}};
   const bool is_default = default_streams_.contains(on.device) && default_streams_.at(on.device) == &on;
   for (const auto& other : streams_) {
-    const bool ties = is_default ? other->blocking : on.blocking && default_streams_.contains(on.device) && other.get() == default_streams_.at(on.device);
+    const bool ties =
+        is_default ? other->blocking : on.blocking && default_streams_.contains(on.device) && other.get() == default_streams_.at(on.device);
     if (ties && other->device == on.device && other->enqueued != 0) {
       operation.after[other->id] = std::max(operation.after[other->id], other->enqueued);
       advance(on.ordered, other->ordered);
@@ -278,7 +279,10 @@ bool State::step() {
     if (!stream->queue.empty() && has_run(stream->queue.front().after)) ready.push_back(stream.get());
   }
   if (ready.empty()) return false;
-  run(*ready[pick(static_cast<std::uint32_t>(ready.size()))]);
+  // Mostly the same stream goes on, so that the others starve: what lacks a wait then reads too early.
+  const auto last = std::ranges::find(ready, last_run_);
+  last_run_ = last != ready.end() && pick(4) != 0 ? *last : ready[pick(static_cast<std::uint32_t>(ready.size()))];
+  run(*last_run_);
   return true;
 }
 

@@ -1,73 +1,14 @@
 // Inside the simulated runtime: memory, streams and their operations, and what is wrong with how they are used.
 #pragma once
 
-#include <cuda_runtime_api.h>
-
-#include <deque>
 #include <map>
 #include <memory>
 #include <optional>
-#include <set>
 #include <string>
 #include <vector>
 
+#include "sim/cuda/objects.h"
 #include "sim/cuda/runtime.h"
-
-namespace holdfast::sim::cuda {
-
-/// Stream -> number of an operation on it; that one and all before it are meant.
-using Moment = std::map<std::uint64_t, std::uint64_t>;
-void advance(Moment& moment, const Moment& by);
-
-/// Memory that an operation reads or writes.
-struct Access {
-  std::uintptr_t begin = 0;
-  std::size_t bytes = 0;
-  bool writes = false;
-  bool on_device = true;   ///< device or pinned memory for certain, not pageable host memory
-  bool replaces = false;  ///< writes every byte and reads none, so that what was there is of no use any more
-  bool overlaps(std::uintptr_t other, std::size_t other_bytes) const { return begin < other + other_bytes && other < begin + bytes; }
-};
-
-struct Operation {
-  std::uint64_t stream = 0;
-  std::uint64_t number = 0;
-  std::string what;
-  std::vector<Access> accesses;
-  std::function<void()> run;
-  Moment after;   ///< must have run before
-  Moment ordered; ///< is known to run before, by stream order, events and what the host waited for
-};
-
-struct Allocation {
-  std::uint64_t id = 0;
-  std::size_t bytes = 0;
-  bool pinned = false;
-  int device = 0;
-  bool freed = false;
-  std::unique_ptr<std::byte, void (*)(void*)> memory{nullptr, std::free};
-};
-
-}  // namespace holdfast::sim::cuda
-
-struct CUstream_st {
-  std::uint64_t id = 0;
-  int device = 0;
-  bool blocking = false;  ///< synchronises with the default stream
-  bool open = true;
-  std::uint64_t enqueued = 0;
-  std::uint64_t done = 0;
-  holdfast::sim::cuda::Moment ordered;  ///< before its next operation
-  std::deque<holdfast::sim::cuda::Operation> queue;
-};
-
-struct CUevent_st {
-  std::uint64_t id = 0;
-  int device = 0;
-  bool open = true;
-  holdfast::sim::cuda::Moment after;    ///< complete when this has run; empty before the first record
-  holdfast::sim::cuda::Moment ordered;  ///< and this is known to have, too
-};
 
 namespace holdfast::sim::cuda {
 
@@ -136,10 +77,11 @@ class State {
   Pick pick_;
   Pace pace_;
   bool running_ = false;  ///< inside an operation
+  CUstream_st* last_run_ = nullptr;
   std::uint64_t next_id_ = 0;
   std::uint64_t destroyed_busy_ = 0;
   std::map<int, cudaError_t> lost_;
-  std::map<std::uintptr_t, Allocation> memory_;  ///< freed memory stays, so that its late use is seen
+  std::map<std::uintptr_t, Allocation> memory_;        ///< freed memory stays, so that its late use is seen
   std::vector<std::unique_ptr<CUstream_st>> streams_;  ///< by id; never removed, nor are events
   std::vector<std::unique_ptr<CUevent_st>> events_;
   std::map<int, CUstream_st*> default_streams_;

@@ -38,7 +38,8 @@ template <bool gather>
 std::vector<Access> pack_accesses(const void* argument) {
   const auto& a = *static_cast<const PackArguments*>(argument);
   const std::size_t packed_bytes = std::size_t{a.count} * a.word_bytes;
-  return {extent(a.walk, a.strided, a.word_bytes, !gather), {reinterpret_cast<std::uintptr_t>(a.packed), packed_bytes, gather, true, gather}};
+  return {extent(a.walk, a.strided, a.word_bytes, !gather),
+          {reinterpret_cast<std::uintptr_t>(a.packed), packed_bytes, gather, true, gather}};
 }
 
 template <bool gather>
@@ -57,8 +58,7 @@ std::vector<Access> digest_accesses(const void* argument) {
 void run_digest(std::uint32_t blocks, const void* argument, State& state) {
   const auto& a = *static_cast<const DigestArguments*>(argument);
   DigestShared shared;
-  for_each_thread(blocks, digest_phases, state,
-                  [&](const Thread& at, std::uint32_t phase) { digest_thread(a, shared, at, phase); });
+  for_each_thread(blocks, digest_phases, state, [&](const Thread& at, std::uint32_t phase) { digest_thread(a, shared, at, phase); });
 }
 
 constexpr Twin pack{"pack", sizeof(PackArguments), block_threads, pack_accesses<true>, run_pack<true>};

@@ -44,8 +44,8 @@ class Device final : public CudaDevice {
   void destroy_stream(port::StreamId stream) override;
   Status copy_out(const StridedBlock& source, ByteSpan destination, std::shared_ptr<void> owner, port::StreamId stream) override;
   Status copy_in(ByteView source, std::shared_ptr<const void> owner, const StridedBlock& destination, port::StreamId stream) override;
-  Status digest(const StridedBlock& block, const Box& box, const Dims& shape, DType dtype, TensorDigest* out,
-                std::shared_ptr<void> owner, port::StreamId stream) override;
+  Status digest(const StridedBlock& block, const Box& box, const Dims& shape, DType dtype, TensorDigest* out, std::shared_ptr<void> owner,
+                port::StreamId stream) override;
   Result<port::EventId> record(port::StreamId stream) override;
   void destroy_event(port::EventId event) override;
   Status wait(port::StreamId stream, port::EventId event) override;
@@ -221,8 +221,8 @@ Status Device::digest_on_device(Stream& on, const StridedBlock& block, const Box
   auto misaligned = reinterpret_cast<std::uintptr_t>(block.data);
   for (const Dimension& dimension : region) misaligned |= static_cast<std::uintptr_t>(dimension.stride_bytes);
   if (misaligned % unit_bytes(dtype) != 0) {
-    return fail(ErrorCode::invalid_argument, "digest of {} elements on device {}: address or stride is not a multiple of {}", to_string(dtype),
-                ordinal_, unit_bytes(dtype));
+    return fail(ErrorCode::invalid_argument, "digest of {} elements on device {}: address or stride is not a multiple of {}",
+                to_string(dtype), ordinal_, unit_bytes(dtype));
   }
   const DigestSlot slot = TRY(take_slot(on.site()));
   const auto* keys = static_cast<const std::uint64_t*>(keys_.get());
@@ -237,7 +237,8 @@ Result<DigestSlot> Device::take_slot(const Site& site) {
     page.lanes = TRY(allocate_device_memory(site, bytes));
     page.results = TRY(allocate_pinned_memory(site, bytes));
     for (std::size_t i = slots_per_page; i-- > 0;) {
-      free_slots_.push_back({static_cast<unsigned long long*>(page.lanes.get()) + 2 * i, static_cast<TensorDigest*>(page.results.get()) + i});
+      free_slots_.push_back(
+          {static_cast<unsigned long long*>(page.lanes.get()) + 2 * i, static_cast<TensorDigest*>(page.results.get()) + i});
     }
     pages_.push_back(std::move(page));
   }
@@ -298,8 +299,8 @@ Status Device::synchronize(port::EventId id, port::Deadline deadline) {
     if (now >= deadline.at) {
       const std::lock_guard lock(mutex_);
       const Site& at = event(id).site;
-      return fail(ErrorCode::timeout, "event {} on device {}, stream {} is not complete at the deadline (last on this stream: {})", id.value,
-                  ordinal_, at.stream.value, at.latest.empty() ? "nothing" : at.latest);
+      return fail(ErrorCode::timeout, "event {} on device {}, stream {} is not complete at the deadline (last on this stream: {})",
+                  id.value, ordinal_, at.stream.value, at.latest.empty() ? "nothing" : at.latest);
     }
     clock_.sleep_until(std::min(now + pause, deadline.at));
   }
@@ -330,7 +331,8 @@ Result<int> cuda_device_count() {
   const cudaError_t code = cudaGetDeviceCount(&count);
   if (code == cudaSuccess && count > 0) return count;
   (void)cudaGetLastError();
-  const std::string reason = code == cudaSuccess ? "0 devices" : fmt::format("{} (error {})", cudaGetErrorString(code), static_cast<int>(code));
+  const std::string reason =
+      code == cudaSuccess ? "0 devices" : fmt::format("{} (error {})", cudaGetErrorString(code), static_cast<int>(code));
   const bool none = code == cudaSuccess || cuda::means_no_gpu(code);
   return fail(none ? ErrorCode::unsupported : ErrorCode::io_error, "cudaGetDeviceCount: {}{}", none ? "no GPU here: " : "", reason);
 }

@@ -18,6 +18,7 @@ namespace holdfast::backend {
 ///   kernel into an area of at most 64 MiB a stream, slab by slab.
 /// Blocks in host memory (MemoryKind::host) are copied and digested by the CPU, in stream order; their packed side must be host memory too.
 /// digest: elements must be aligned to min(4, their size). *out is written in stream order, by a function that CUDA runs on the host.
+/// Owners are let go when an event after the work is synchronised, or destroyed complete, or the stream is destroyed and its work over.
 /// synchronize: polls, sleeping through the clock, 20 us at first and at most 1 ms.
 ///
 /// Errors name the call, the device and the stream: "cudaMemcpyAsync(4096 bytes) on device 0, stream 3: out of memory". Some failures lose
@@ -32,8 +33,8 @@ class CudaDevice : public port::Device {
 /// Number of GPUs, at least 1. Errors: unsupported, with CUDA's reason, where there is none or no driver for it; else io_error.
 Result<int> cuda_device_count();
 
-/// Opens GPU `ordinal`; `clock` must outlive the device. Blocks for one 64 KiB upload. Errors: as cuda_device_count, invalid_argument for an
-/// ordinal that is not there, out_of_memory.
+/// Opens GPU `ordinal`; `clock` must outlive the device. Blocks for one 64 KiB upload. Errors: as cuda_device_count, invalid_argument for
+/// an ordinal that is not there, out_of_memory.
 Result<std::unique_ptr<CudaDevice>> make_cuda_device(int ordinal, port::Clock& clock);
 
 }  // namespace holdfast::backend

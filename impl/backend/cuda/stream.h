@@ -80,7 +80,7 @@ class Stream {
   cudaStream_t handle_ = nullptr;
   OwnedEvent fence_;  ///< recorded by close()
   bool closed_ = false;
-  bool fenced_ = false;  ///< the fence stands behind all work
+  bool fenced_ = false;      ///< the fence stands behind all work
   std::vector<Area> areas_;  ///< the last is the largest and in use; stream order makes its reuse safe, outgrown ones wait for the end
   std::uint64_t latest_ = 0;
   std::deque<Operation> operations_;

@@ -1,0 +1,71 @@
+// Checkpoints: a folder of checkpoints, as one rank of a job sees it.
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include "impl/api/job.h"
+#include "impl/format/manifest.h"
+#include "impl/protocol/load.h"
+#include "impl/protocol/recover.h"
+#include "impl/protocol/save.h"
+#include "impl/protocol/survey.h"
+#include "impl/protocol/verify.h"
+
+namespace holdfast {
+
+using protocol::Checkpointed;
+using protocol::Loaded;
+using protocol::LoadOptions;
+using protocol::Recovered;
+using protocol::RecoverOptions;
+using protocol::Saved;
+using protocol::SaveOptions;
+using protocol::Survey;
+using protocol::VerifyProgress;
+using protocol::VerifyReport;
+
+/// One Error for what a save or load says of all ranks: corrupt when damage is all there was, unknown_outcome when only the storage can tell
+/// whether there is a new checkpoint, else the code of the lowest failed rank.
+Error to_error(const CheckpointError& error);
+
+/// Used by one thread at a time.
+class Checkpoints {
+ public:
+  /// Opens `folder` on the file system; makes it, parents included, when it is absent. Every rank may open it at the same time.
+  /// Errors: io_error, also when `folder` is a file. Durable: the folder's name. `job` must outlive the result.
+  static Result<std::unique_ptr<Checkpoints>> open(Job& job, const std::string& folder);
+  /// On a storage of the caller's own; several ranks of one process may share it.
+  Checkpoints(Job& job, std::shared_ptr<port::Storage> storage, port::Observer* observer = nullptr);
+
+  // Called by every rank of the job, with equal options; each rank gets the same outcome. Contracts: impl/protocol/save.h, load.h, recover.h.
+  /// Returns after the commit point: the checkpoint is durable. Blocks: at most options.deadline.
+  Checkpointed<Saved> save(const StateDict& state, const SaveOptions& options);
+  /// The newest committed and intact checkpoint, whatever layout it was saved from. Blocks: at most options.deadline.
+  Checkpointed<Loaded> load(StateDict& destination, const LoadOptions& options = {});
+  /// Clears away what a crash left. Requires: no save is running, here or elsewhere. Blocks: at most options.deadline.
+  Checkpointed<Recovered> recover(const RecoverOptions& options = {});
+
+  // Called by any one rank; changes nothing. Blocks: call_deadline a storage call.
+  /// Every attempt: committed ones newest first, damaged, uncommitted. Empty when the folder is.
+  Result<Survey> list();
+  /// Directory of the newest committed checkpoint. Errors: not_found when there is none; corrupt when the commit record of each is damaged.
+  Result<std::string> latest();
+  /// What the commit record in `directory` says. Errors: not_found; corrupt, unsupported when it cannot be read.
+  Result<format::Manifest> manifest(const std::string& directory);
+  /// Reads and compares every byte of one attempt. Damage is a finding; not_found when it was never committed.
+  Result<VerifyReport> verify(const std::string& directory, const VerifyProgress& progress = {});
+  /// The same for every committed checkpoint and the hint `latest`. not_found when there is none.
+  Result<VerifyReport> verify_all(const VerifyProgress& progress = {});
+
+  static constexpr port::Duration call_deadline = std::chrono::minutes(2);
+
+ private:
+  port::Deadline soon() { return job_.clock().after(call_deadline); }
+
+  Job& job_;
+  std::shared_ptr<port::Storage> storage_;
+  protocol::Session session_;
+};
+
+}  // namespace holdfast

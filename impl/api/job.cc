@@ -1,0 +1,72 @@
+#include "impl/api/job.h"
+
+#include <exception>
+#include <new>
+#include <system_error>
+#include <thread>
+
+#include "impl/backend/host/clock.h"
+#include "impl/backend/host/device.h"
+#include "impl/backend/host/tasks.h"
+#include "impl/backend/inprocess/world.h"
+#include "impl/core/check.h"
+
+namespace holdfast {
+
+struct Job::State {
+  State(std::shared_ptr<backend::InProcessWorld> the_world, Rank the_rank) : world(std::move(the_world)), rank(the_rank) {}
+
+  std::shared_ptr<backend::InProcessWorld> world;
+  Rank rank;
+  backend::SteadyClock clock;
+  backend::HostDevice device;
+  backend::ThreadTasks tasks;
+};
+
+std::unique_ptr<Job> Job::alone() {
+  return std::unique_ptr<Job>(new Job(std::make_unique<State>(std::make_shared<backend::InProcessWorld>(1), Rank{0})));
+}
+
+Job::Job(std::unique_ptr<State> state) : state_(std::move(state)) {}
+Job::~Job() { state_->world->leave(state_->rank); }
+
+Rank Job::rank() const { return state_->rank; }
+int Job::world_size() const { return state_->world->world_size(); }
+port::Clock& Job::clock() { return state_->clock; }
+
+port::Env Job::env(port::Storage& storage, port::Observer* observer) {
+  return {state_->world->net(state_->rank), state_->world->data(state_->rank), storage, state_->device, state_->clock, state_->tasks, observer};
+}
+
+Status Job::close(port::Deadline deadline) { return state_->tasks.close(deadline); }
+
+std::vector<Status> run_local_job(int ranks, const std::function<Status(Job&)>& body) {
+  CHECK(ranks >= 1, "a job of {} ranks", ranks);
+  const auto world = std::make_shared<backend::InProcessWorld>(ranks);
+  std::vector<Status> results(static_cast<std::size_t>(ranks));
+  const auto rank_main = [&](Rank rank) {
+    Status& result = results[static_cast<std::size_t>(rank.value)];
+    Job job(std::make_unique<Job::State>(world, rank));
+    try {
+      result = body(job);
+    } catch (const std::bad_alloc&) {
+      result = fail(ErrorCode::out_of_memory, "rank {}: out of host memory", rank);
+    } catch (const std::exception& exception) {
+      result = fail(ErrorCode::io_error, "rank {}: {}", rank, exception.what());
+    }
+  };
+  std::vector<std::thread> threads;
+  for (Rank rank{0}; rank.value < ranks; ++rank.value) {
+    try {
+      threads.emplace_back(rank_main, rank);
+    } catch (const std::system_error& refused) {
+      // The others must not wait for a rank that never came.
+      results[static_cast<std::size_t>(rank.value)] = fail(ErrorCode::io_error, "start the thread of rank {}: {}", rank, refused.what());
+      world->leave(rank);
+    }
+  }
+  for (std::thread& thread : threads) thread.join();
+  return results;
+}
+
+}  // namespace holdfast

@@ -1,0 +1,42 @@
+// Job: one rank's place among the ranks that save and load together, and its doors to the world. Storage is the folder's (checkpoints.h).
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <vector>
+
+#include "impl/port/env.h"
+
+namespace holdfast {
+
+/// Used by one thread at a time; it must outlive the Checkpoints made on it.
+class Job {
+ public:
+  /// This process alone: rank 0 of 1, host memory. Errors: none; blocks for nothing.
+  static std::unique_ptr<Job> alone();
+  /// Leaves the job: ranks that still wait for this one get peer_lost. Waits for nothing.
+  ~Job();
+  Job(const Job&) = delete;
+  Job& operator=(const Job&) = delete;
+
+  Rank rank() const;
+  int world_size() const;
+  port::Clock& clock();
+  /// The doors, with `storage` as the one to the disk. Valid while the job and the storage live.
+  port::Env env(port::Storage& storage, port::Observer* observer = nullptr);
+  /// The orderly end. Blocks until every task that was given up at a deadline has ended. Errors: timeout, naming those that still run.
+  Status close(port::Deadline deadline);
+
+ private:
+  friend std::vector<Status> run_local_job(int ranks, const std::function<Status(Job&)>& body);
+  struct State;
+  explicit Job(std::unique_ptr<State> state);
+  std::unique_ptr<State> state_;
+};
+
+/// Runs `body` as each of `ranks` ranks, a thread each, in this process. A rank whose body has returned has left the job.
+/// Returns: what each body returned, by rank; out_of_memory or io_error where a body threw or its thread could not be started.
+/// Requires: ranks >= 1. Blocks until all are back.
+std::vector<Status> run_local_job(int ranks, const std::function<Status(Job&)>& body);
+
+}  // namespace holdfast

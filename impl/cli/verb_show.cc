@@ -1,0 +1,105 @@
+#include "impl/cli/folder.h"
+#include "impl/cli/verbs.h"
+#include "impl/plan/summary.h"
+
+namespace holdfast::cli {
+namespace {
+
+struct Arguments {
+  std::string path;
+  std::string tensor;
+};
+
+std::string text_of(const Dims& dims) { return to_string({dims.data(), dims.size()}); }
+Json json_of(const Dims& dims) { return std::vector<std::int64_t>(dims.begin(), dims.end()); }
+
+Json head_of(const std::string& directory, const format::Manifest& manifest) {
+  return {{"directory", directory},   {"step", manifest.step.value},          {"attempt", manifest.attempt},
+          {"sequence", manifest.sequence}, {"parent", manifest.parent},        {"ranks", manifest.world_size},
+          {"block_bytes", manifest.block_bytes}, {"logical_bytes", logical_bytes(manifest)}, {"stored_bytes", stored(manifest).bytes}};
+}
+
+Json tensor_json(const std::string& name, const format::TensorRecord& record) {
+  return {{"name", name}, {"dtype", to_string(record.metadata.dtype)}, {"shape", json_of(record.metadata.shape)},
+          {"chunks", record.metadata.chunks.size()}, {"digest", to_string(record.digest)}};
+}
+
+std::string tensor_line(const std::string& name, const format::TensorRecord& record) {
+  return fmt::format("{:<40} {:<5} {:<18} {:>6} chunks  {}\n", name, to_string(record.metadata.dtype), text_of(record.metadata.shape),
+                     record.metadata.chunks.size(), to_string(record.digest));
+}
+
+Result<Report> show_tensor(const std::string& directory, const format::Manifest& manifest, const std::string& name) {
+  const auto found = manifest.tensors.find(name);
+  if (found == manifest.tensors.end()) {
+    return fail(ErrorCode::not_found, "{} holds no tensor \"{}\"; holdfast show lists its {}", directory, name, manifest.tensors.size());
+  }
+  const format::TensorRecord& record = found->second;
+  Report report;
+  report.text = tensor_line(name, record);
+  report.json = head_of(directory, manifest);
+  report.json["tensor"] = tensor_json(name, record);
+  Json chunks = Json::array();
+  for (std::size_t chunk = 0; chunk < record.locations.size(); ++chunk) {
+    const Box box = record.metadata.chunks.box(chunk);
+    const format::ChunkLocation& location = record.locations[chunk];
+    const format::SegmentRecord& segment = manifest.segments[location.segment];
+    const std::uint64_t offset = segment.header_bytes + location.offset;
+    const std::uint64_t bytes = static_cast<std::uint64_t>(box.volume()) * size_bytes(record.metadata.dtype);
+    report.text += fmt::format("  {:<28} {} @ {}+{}\n", to_string(box), segment.path, offset, bytes);
+    chunks.push_back({{"offset", json_of(box.offset)}, {"size", json_of(box.size)}, {"file", segment.path}, {"file_offset", offset}, {"bytes", bytes}});
+  }
+  report.json["chunks"] = chunks;
+  return report;
+}
+
+Report show_all(const std::string& directory, const format::Manifest& manifest) {
+  Report report;
+  report.text = fmt::format("{}: step {}, attempt {}, sequence {}, parent {}\n{} ranks, {} tensors, {} byte values, {} in {} files, blocks of {}\n", directory,
+                            manifest.step, manifest.attempt, manifest.sequence, manifest.parent.empty() ? "none" : manifest.parent, manifest.world_size,
+                            manifest.tensors.size(), manifest.bytes.size(), plan::bytes_text(stored(manifest).bytes), stored(manifest).files,
+                            plan::bytes_text(manifest.block_bytes));
+  Json tensors = Json::array(), values = Json::array(), segments = Json::array();
+  report.text += "\ntensors\n";
+  for (const auto& [name, record] : manifest.tensors) {
+    report.text += tensor_line(name, record);
+    tensors.push_back(tensor_json(name, record));
+  }
+  if (!manifest.bytes.empty()) report.text += "\nbyte values\n";
+  for (const auto& [name, record] : manifest.bytes) {
+    report.text += fmt::format("{:<40} {} bytes  {}  {}\n", name, record.bytes, record.path, to_string(record.digest));
+    values.push_back({{"name", name}, {"bytes", record.bytes}, {"file", record.path}, {"digest", to_string(record.digest)}});
+  }
+  report.text += "\nsegments\n";
+  for (const format::SegmentRecord& segment : manifest.segments) {
+    report.text += fmt::format("{:<40} {} bytes, header {}  {}\n", segment.path, segment.file_bytes, segment.header_bytes, to_string(segment.header_digest));
+    segments.push_back({{"file", segment.path}, {"bytes", segment.file_bytes}, {"header_bytes", segment.header_bytes},
+                        {"header_digest", to_string(segment.header_digest)}});
+  }
+  report.json = head_of(directory, manifest);
+  report.json.update({{"tensors", tensors}, {"values", values}, {"segments", segments}});
+  return report;
+}
+
+Result<Report> show(const Arguments& arguments, const Console& console) {
+  const Location location = TRY(locate(arguments.path));
+  Progress progress(console, 0);
+  OpenFolder folder = TRY(OpenFolder::open(location, progress));
+  const std::string directory = TRY(choose(folder.checkpoints(), location, console));
+  const Result<format::Manifest> manifest = folder.checkpoints().manifest(directory);
+  if (!manifest) return fail(within(manifest.error(), "show {} of \"{}\"", directory, location.folder));
+  if (!arguments.tensor.empty()) return show_tensor(directory, *manifest, arguments.tensor);
+  return show_all(directory, *manifest);
+}
+
+}  // namespace
+
+void add_show(CLI::App& app, Command& command) {
+  const auto arguments = std::make_shared<Arguments>();
+  CLI::App* verb = add_verb(app, command, "show", "Show what a checkpoint holds, and where.", "Example: holdfast show checkpoints --tensor wte.weight",
+                            [arguments](const Console& console) { return show(*arguments, console); });
+  verb->add_option("PATH", arguments->path, "One checkpoint, or a folder of them: the newest committed one")->required();
+  verb->add_option("--tensor", arguments->tensor, "The chunks of this tensor, with file and offset");
+}
+
+}  // namespace holdfast::cli

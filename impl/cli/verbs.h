@@ -1,0 +1,31 @@
+// The command's own verbs. Each add_ function declares one, with its flags and help.
+#pragma once
+
+#include <CLI/CLI.hpp>
+
+#include "impl/cli/report.h"
+
+namespace holdfast::cli {
+
+/// What the command line asked for.
+struct Command {
+  Console console;
+  Verb run;
+};
+
+/// A verb with the flags that all share (--json, -q); `run` is what it does. `example` stands at the end of its help.
+CLI::App* add_verb(CLI::App& app, Command& command, const std::string& name, const std::string& description, const std::string& example, Verb run);
+
+void add_save(CLI::App& app, Command& command);
+void add_load(CLI::App& app, Command& command);
+void add_verify(CLI::App& app, Command& command);
+void add_latest(CLI::App& app, Command& command);
+void add_ls(CLI::App& app, Command& command);
+void add_show(CLI::App& app, Command& command);
+void add_plan(CLI::App& app, Command& command);
+
+/// Ranks that a save or load may run as threads, and that a plan may be made for.
+inline constexpr int local_ranks_max = 256;
+inline constexpr int planned_ranks_max = 16384;
+
+}  // namespace holdfast::cli

@@ -1,0 +1,16 @@
+// A campaign as a GitHub step summary.
+#pragma once
+
+#include <string>
+
+#include "reports/campaign_report.h"
+
+namespace holdfast::reports {
+
+/// GitHub refuses a summary from 1 MiB on.
+inline constexpr std::size_t markdown_bytes_max = 1'000'000;
+
+/// Markdown, under markdown_bytes_max bytes: lists that are too long end with how many were left out. Pictures are for html.h.
+std::string markdown_summary(const CampaignReport& report);
+
+}  // namespace holdfast::reports

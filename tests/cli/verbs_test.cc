@@ -1,0 +1,256 @@
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+#include <gtest/gtest.h>
+#include <unistd.h>
+
+#include "tests/cli/command.h"
+
+namespace holdfast::cli_test {
+namespace {
+
+namespace fs = std::filesystem;
+
+std::map<std::string, Tensor> sample(unsigned seed) {
+  return {{"a.scalar", {"F64", {}, noise(8, seed)}},
+          {"b.flags", {"BOOL", {3}, noise(3, seed + 1)}},
+          {"c.rows", {"F32", {10, 7}, noise(280, seed + 2)}},
+          {"d.halves", {"BF16", {33, 2, 2}, noise(264, seed + 3)}},
+          {"e.empty", {"F32", {0, 4}, ""}},
+          {"f/odd name", {"I8", {5}, noise(5, seed + 4)}}};
+}
+
+void expect_equal(const std::map<std::string, Tensor>& found, const std::map<std::string, Tensor>& expected) {
+  ASSERT_EQ(found.size(), expected.size());
+  for (const auto& [name, tensor] : expected) {
+    ASSERT_TRUE(found.contains(name)) << name;
+    EXPECT_EQ(found.at(name).dtype, tensor.dtype) << name;
+    EXPECT_EQ(found.at(name).shape, tensor.shape) << name;
+    EXPECT_EQ(found.at(name).data, tensor.data) << name;
+  }
+}
+
+/// A folder with one checkpoint of sample(seed) a step, and the source of the last.
+struct Saved {
+  Scratch scratch;
+  std::string source = scratch / "source.safetensors";
+  std::string folder = scratch / "checkpoints";
+
+  explicit Saved(std::vector<int> steps = {1}, const std::string& ranks = "2") {
+    for (const int step : steps) {
+      write_safetensors(source, sample(static_cast<unsigned>(step)), {{"format", "pt"}});
+      const Run run = holdfast({"save", source, folder, "--step", std::to_string(step), "--ranks", ranks});
+      EXPECT_EQ(run.exit, 0) << run.err;
+    }
+  }
+  std::string operator/(const std::string& name) const { return scratch / name; }
+};
+
+TEST(Save, MakesACheckpointThatLoadsAsTheSameTensorsOnAnyNumberOfRanks) {
+  for (const char* ranks : {"1", "3", "12"}) {
+    const Saved saved({1}, ranks);
+    for (const char* to : {"1", "4"}) {
+      const std::string back = saved / (std::string("back") + to);
+      const Run run = holdfast({"load", saved.folder, back, "--ranks", to});
+      ASSERT_EQ(run.exit, 0) << run.err;
+      EXPECT_EQ(run.err, "");
+      std::map<std::string, std::string> metadata;
+      expect_equal(read_safetensors(back, &metadata), sample(1));
+      EXPECT_EQ(metadata, (std::map<std::string, std::string>{{"format", "pt"}}));
+      EXPECT_EQ(holdfast({"verify", back}).exit, 0);
+    }
+  }
+}
+
+TEST(Save, TakesTheStepAfterTheHighestAndSaysSo) {
+  const Saved saved({7});
+  const Run run = holdfast({"save", saved.source, saved.folder, "--json"});
+  ASSERT_EQ(run.exit, 0) << run.err;
+  EXPECT_NE(run.err.find("step 8, one above the highest there"), std::string::npos) << run.err;
+  EXPECT_EQ(run.json()["directory"], "step-8.a2");
+  EXPECT_EQ(run.json()["step"], 8);
+  EXPECT_EQ(run.json()["sequence"], 2);
+}
+
+TEST(Save, MakesTheFolderAndItsParents) {
+  const Saved saved;
+  EXPECT_EQ(holdfast({"save", saved.source, saved / "x/y/z"}).exit, 0);
+  EXPECT_EQ(holdfast({"latest", saved / "x/y/z"}).out, "step-1.a1\n");
+}
+
+TEST(Save, KeepsAsManyAsItIsTold) {
+  const Saved saved({1, 2});
+  EXPECT_EQ(holdfast({"save", saved.source, saved.folder, "--step", "3", "--keep", "3"}).exit, 0);
+  EXPECT_EQ(holdfast({"ls", saved.folder, "--json"}).json()["attempts"].size(), 3u);
+  EXPECT_EQ(holdfast({"save", saved.source, saved.folder, "--step", "4", "--keep", "1"}).exit, 0);
+  EXPECT_EQ(holdfast({"ls", saved.folder, "--json"}).json()["attempts"].size(), 1u);
+}
+
+TEST(Load, FallsBackToAnOlderCheckpointAndNamesTheDamagedOne) {
+  const Saved saved({1, 2});
+  flip_bit(saved.folder + "/step-2.a2/segment-00000-000.safetensors", 8 * 4100);
+  const std::string back = saved / "back";
+  const Run run = holdfast({"load", saved.folder, back});
+  ASSERT_EQ(run.exit, 0) << run.err;
+  EXPECT_NE(run.err.find("skipped step-2.a2: "), std::string::npos) << run.err;
+  expect_equal(read_safetensors(back), sample(1));
+  const Run chosen = holdfast({"load", saved.folder, saved / "other", "--directory", "step-2.a2"});
+  EXPECT_EQ(chosen.exit, 1);
+  EXPECT_FALSE(fs::exists(saved / "other"));
+  EXPECT_EQ(files_below(saved / "").size(), files_below(saved.folder).size() + 2) << "a temporary file was left";
+}
+
+TEST(Load, WritesByteValuesOnlyWhenAskedTo) {
+  const Scratch scratch;
+  // A value that is no object of strings is not the header's: it stays a value. Its key is the one that the command itself uses.
+  write_safetensors(scratch / "source", sample(1), {{"key", "value"}});
+  ASSERT_EQ(holdfast({"save", scratch / "source", scratch / "folder"}).exit, 0);
+  const Run run = holdfast({"load", scratch / "folder", scratch / "back", "--bytes", scratch / "values", "--json"});
+  ASSERT_EQ(run.exit, 0) << run.err;
+  EXPECT_TRUE(run.json()["values"].empty());
+  EXPECT_FALSE(fs::exists(scratch / "values"));
+}
+
+TEST(Load, RefusesToOverwriteUnlessForced) {
+  const Saved saved;
+  write_file(saved / "back", "precious");
+  const Run run = holdfast({"load", saved.folder, saved / "back"});
+  EXPECT_EQ(run.exit, 2);
+  EXPECT_NE(run.last_line().find("it exists; --force replaces it"), std::string::npos) << run.err;
+  EXPECT_EQ(read_file(saved / "back"), "precious");
+  EXPECT_EQ(holdfast({"load", saved.folder, saved / "back", "--force"}).exit, 0);
+  expect_equal(read_safetensors(saved / "back"), sample(1));
+}
+
+TEST(Verify, PassesWhatWasSavedAndSaysHowMuch) {
+  const Saved saved({1, 2});
+  for (const std::string& path : {saved.folder, saved.folder + "/step-1.a1", saved.folder + "/step-2.a2/", saved.source,
+                                  saved.folder + "/step-1.a1/segment-00001-000.safetensors"}) {
+    const Run run = holdfast({"verify", path, "--json"});
+    EXPECT_EQ(run.exit, 0) << path << "\n" << run.out << run.err;
+    EXPECT_EQ(run.json()["holdfast"], 1);
+    EXPECT_EQ(run.json()["verb"], "verify");
+    EXPECT_EQ(run.json()["ok"], true);
+    EXPECT_TRUE(run.json()["findings"].empty());
+    EXPECT_GT(run.json()["bytes"], 0);
+  }
+}
+
+TEST(Latest, PrintsTheNewestAndWithVerifiedPassesOverDamage) {
+  const Saved saved({5, 3});
+  EXPECT_EQ(holdfast({"latest", saved.folder}).out, "step-3.a2\n");
+  flip_bit(saved.folder + "/step-3.a2/segment-00001-000.safetensors", 8 * 4096);
+  EXPECT_EQ(holdfast({"latest", saved.folder}).out, "step-3.a2\n");
+  const Run verified = holdfast({"latest", saved.folder, "--verified"});
+  EXPECT_EQ(verified.exit, 0);
+  EXPECT_EQ(verified.out, "step-5.a1\n");
+  EXPECT_NE(verified.err.find("passed over step-3.a2"), std::string::npos) << verified.err;
+  flip_bit(saved.folder + "/step-5.a1/MANIFEST", 8 * 40);
+  const Run none = holdfast({"latest", saved.folder, "--verified", "--json"});
+  EXPECT_EQ(none.exit, 1);
+  EXPECT_EQ(none.json()["error"]["code"], "corrupt");
+  EXPECT_EQ(holdfast({"latest", saved.folder}).out, "step-3.a2\n");
+}
+
+TEST(Ls, ListsCommittedDamagedAndUncommittedAttempts) {
+  const Saved saved({1, 2});
+  fs::create_directory(saved.folder + "/step-9.a3");
+  const Run run = holdfast({"ls", saved.folder});
+  EXPECT_EQ(run.exit, 0) << run.err;
+  EXPECT_NE(run.out.find("newest"), std::string::npos);
+  flip_bit(saved.folder + "/step-1.a1/MANIFEST", 0);
+  const Run damaged = holdfast({"ls", saved.folder, "--json"});
+  EXPECT_EQ(damaged.exit, 1);
+  const auto attempts = damaged.json()["attempts"];
+  ASSERT_EQ(attempts.size(), 3u);
+  EXPECT_EQ(attempts[0]["directory"], "step-2.a2");
+  EXPECT_EQ(attempts[0]["state"], "committed");
+  EXPECT_EQ(attempts[0]["newest"], true);
+  EXPECT_EQ(attempts[0]["ranks"], 2);
+  EXPECT_EQ(attempts[0]["tensors"], 6);
+  EXPECT_EQ(attempts[1]["state"], "damaged");
+  EXPECT_EQ(attempts[2]["state"], "uncommitted");
+}
+
+TEST(Show, SaysWhatIsInACheckpointAndWhereATensorLies) {
+  const Saved saved;
+  const auto all = holdfast({"show", saved.folder, "--json"}).json();
+  EXPECT_EQ(all["directory"], "step-1.a1");
+  EXPECT_EQ(all["tensors"].size(), 6u);
+  EXPECT_EQ(all["ranks"], 2);
+  const Run run = holdfast({"show", saved.folder + "/step-1.a1", "--tensor", "c.rows", "--json"});
+  ASSERT_EQ(run.exit, 0) << run.err;
+  const auto shown = run.json();
+  EXPECT_EQ(shown["tensor"]["shape"], (std::vector<int>{10, 7}));
+  ASSERT_EQ(shown["chunks"].size(), 2u);
+  std::string stored;
+  for (const auto& chunk : shown["chunks"]) {
+    stored += read_file(saved.folder + "/step-1.a1/" + chunk["file"].get<std::string>()).substr(chunk["file_offset"], chunk["bytes"]);
+  }
+  EXPECT_EQ(stored, sample(1)["c.rows"].data);
+  EXPECT_NE(holdfast({"show", saved.folder}).out.find("c.rows"), std::string::npos);
+  EXPECT_EQ(holdfast({"show", saved.folder, "--tensor", "nope"}).exit, 2);
+}
+
+std::string layout_file(const Scratch& scratch) {
+  const std::string path = scratch / "layout.json";
+  write_file(path, R"({"name":"tiny","tied":[["w","head"]],"tensors":[
+    {"name":"w","dtype":"F32","shape":[8,4]},{"name":"head","dtype":"F32","shape":[8,4]},
+    {"name":"mask","dtype":"BOOL","shape":[5],"buffer":true},{"name":"scale","dtype":"BF16","shape":[]}]})");
+  return path;
+}
+
+TEST(Plan, CountsALayoutFile) {
+  const Scratch scratch;
+  const auto one = holdfast({"plan", layout_file(scratch), "--json"}).json();
+  EXPECT_EQ(one["parameters"], 33);
+  EXPECT_EQ(one["elements"], 70);
+  EXPECT_EQ(one["tensors"], 4);
+  EXPECT_EQ(one["bytes"], 2 * 128 + 5 + 2);
+  EXPECT_EQ(one["ranks"], 1);
+  EXPECT_EQ(one["files"], 1);
+  EXPECT_EQ(one["chunks"], 4);
+  const auto four = holdfast({"plan", layout_file(scratch), "--ranks", "4", "--to", "3", "--json"}).json();
+  EXPECT_EQ(four["ranks"], 4);
+  EXPECT_EQ(four["files"], 4);
+  EXPECT_EQ(four["chunks"], 4 + 4 + 4 + 1);
+  EXPECT_EQ(four["written_bytes"], four["bytes"]);
+  EXPECT_EQ(four["dedup_saved_bytes"], 3 * 2);
+  EXPECT_EQ(four["load"]["ranks"], 3);
+  EXPECT_EQ(four["load"]["needed_bytes"], 2 * 128 + 5 + 3 * 2);
+}
+
+TEST(Plan, TakesACheckpointAndASafetensorsFile) {
+  const Saved saved;
+  for (const std::string& source : {saved.folder, saved.folder + "/step-1.a1", saved.source}) {
+    const Run run = holdfast({"plan", source, "--ranks", "3", "--json"});
+    ASSERT_EQ(run.exit, 0) << run.err;
+    EXPECT_EQ(run.json()["tensors"], 6) << source;
+    EXPECT_EQ(run.json()["elements"], 1 + 3 + 70 + 132 + 0 + 5) << source;
+  }
+  const Run text = holdfast({"plan", saved.folder, "--ranks", "3", "--to", "2"});
+  for (const char* word : {"parameters", "logical", "imbalance", "amplification"}) EXPECT_NE(text.out.find(word), std::string::npos) << word;
+}
+
+TEST(Plan, WritesPictures) {
+  const Scratch scratch;
+  EXPECT_EQ(holdfast({"plan", layout_file(scratch), "--ranks", "2", "--dot", scratch / "save.dot"}).exit, 0);
+  EXPECT_EQ(read_file(scratch / "save.dot").substr(0, 7), "digraph");
+  const Run run = holdfast({"plan", layout_file(scratch), "--ranks", "2", "--to", "3", "--svg", scratch / "load.svg"});
+  if (run.err.find("there is no program") != std::string::npos) GTEST_SKIP() << "Graphviz is not installed";
+  ASSERT_EQ(run.exit, 0) << run.err;
+  EXPECT_NE(read_file(scratch / "load.svg").find("<svg"), std::string::npos);
+}
+
+TEST(Plan, TakesAHundredThousandTensors) {
+  const Scratch scratch;
+  std::string layout = R"({"name":"many","tensors":[)";
+  for (int i = 0; i < 100'000; ++i) layout += fmt::format(R"({}{{"name":"layers.{}.weight","dtype":"BF16","shape":[64,32]}})", i ? ",\n" : "", i);
+  write_file(scratch / "layout.json", layout + "]}");
+  const Run run = holdfast({"plan", scratch / "layout.json", "--json"});
+  ASSERT_EQ(run.exit, 0) << run.err;
+  EXPECT_EQ(run.json()["tensors"], 100'000);
+  EXPECT_EQ(run.json()["parameters"], 204'800'000);
+}
+
+}  // namespace
+}  // namespace holdfast::cli_test

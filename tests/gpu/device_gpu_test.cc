@@ -1,0 +1,58 @@
+// The CUDA back end on a real GPU: the same cases as on the simulated runtime. Without a GPU every case is skipped, with CUDA's reason.
+#include <gtest/gtest.h>
+
+#include "impl/backend/cuda/device.h"
+#include "impl/backend/host/clock.h"
+#include "impl/core/dtype.h"
+#include "tests/conformance/device_cases.h"
+#include "tests/sim/cuda/random_blocks.h"
+
+namespace holdfast::testing_cuda {
+namespace {
+
+class CudaGpu : public testing::Test {
+ protected:
+  void SetUp() override {
+    const Result<int> count = backend::cuda_device_count();
+    if (!count && count.error().code == ErrorCode::unsupported) GTEST_SKIP() << count.error().message;
+    ASSERT_TRUE(count) << count.error().message;
+    auto opened = backend::make_cuda_device(0, clock);
+    ASSERT_TRUE(opened) << opened.error().message;
+    device = std::move(*opened);
+    ++cases_run;
+  }
+  static void TearDownTestSuite() {
+    const int cases = testing::UnitTest::GetInstance()->test_to_run_count();
+    std::printf("device_gpu_test: %d of %d cases ran on a GPU, %d skipped\n", cases_run, cases, cases - cases_run);
+  }
+
+  static inline int cases_run = 0;
+  backend::SteadyClock clock;
+  std::unique_ptr<backend::CudaDevice> device;
+};
+
+TEST_F(CudaGpu, Conforms) {
+  for (const conformance::DeviceCase& device_case : conformance::device_cases()) {
+    const Status held = device_case.run(*device, clock);
+    EXPECT_TRUE(held) << device_case.name << ": " << held.error().message;
+  }
+}
+
+TEST_F(CudaGpu, MovesAndDigestsRandomBlocksOfEveryTypeAsTheHostDoes) {
+  for (const DType dtype : all_dtypes()) {
+    for (std::uint64_t seed = 0; seed < 40; ++seed) {
+      Random random(seed * 100 + static_cast<std::uint64_t>(dtype));
+      const Status held = check_block(*device, clock, random_block(random, dtype), seed);
+      ASSERT_TRUE(held) << "seed " << seed << ": " << held.error().message;
+    }
+  }
+}
+
+TEST_F(CudaGpu, RefusesMoreMemoryThanThereIs) {
+  const auto refused = device->allocate_device(std::size_t{1} << 50);
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().code, ErrorCode::out_of_memory) << refused.error().message;
+}
+
+}  // namespace
+}  // namespace holdfast::testing_cuda

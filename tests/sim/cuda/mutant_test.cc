@@ -1,0 +1,51 @@
+// Linked with the mutant build of the back end: each planted bug must show, by data on some seeds and by the race check on every one.
+#include <gtest/gtest.h>
+
+#include "impl/core/mutate.h"
+#include "tests/sim/cuda/random_blocks.h"
+#include "tests/sim/cuda/simulated.h"
+
+namespace holdfast::testing_cuda {
+namespace {
+
+constexpr std::uint64_t seeds = 200;
+
+struct Exposed {
+  int by_data = 0;
+  int by_findings = 0;
+};
+
+Exposed expose(std::string_view mutant) {
+  Exposed exposed;
+  mutants::activate(mutant);
+  for (std::uint64_t seed = 0; seed < seeds; ++seed) {
+    Simulated world(seed);
+    Random random(seed);
+    RandomBlock block = random_block(random, DType::f32);
+    while (block.box.empty()) block = random_block(random, DType::f32);
+    const Status held = check_block(*world.device, world.clock, block, seed);
+    exposed.by_data += !held && held.error().code == ErrorCode::corrupt;
+    exposed.by_findings += !sim::cuda::findings().empty();
+  }
+  mutants::activate("");
+  std::printf("%.*s: bytes wrong in %d, misuse found in %d of %d seeds\n", static_cast<int>(mutant.size()), mutant.data(), exposed.by_data,
+              exposed.by_findings, static_cast<int>(seeds));
+  return exposed;
+}
+
+TEST(CudaMutants, WithoutOneNothingShows) {
+  const Exposed exposed = expose("none");
+  EXPECT_EQ(exposed.by_data, 0);
+  EXPECT_EQ(exposed.by_findings, 0);
+}
+
+TEST(CudaMutants, AMissingEventWaitShowsAsARaceOnEverySeedAndAsPoisonOnSome) {
+  const Exposed exposed = expose("cuda.skip_wait");
+  EXPECT_GT(exposed.by_data, static_cast<int>(seeds / 10));
+  EXPECT_EQ(exposed.by_findings, static_cast<int>(seeds));
+}
+
+TEST(CudaMutants, ASynchroniseThatDoesNotWaitShowsAsPoison) { EXPECT_GT(expose("cuda.skip_poll").by_data, static_cast<int>(seeds / 10)); }
+
+}  // namespace
+}  // namespace holdfast::testing_cuda
