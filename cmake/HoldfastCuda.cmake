@@ -24,8 +24,9 @@ foreach(part HOLDFAST_NVCC HOLDFAST_CUDA_INCLUDE HOLDFAST_CUDART_STATIC)
   endif()
 endforeach()
 
-set(CMAKE_CUDA_COMPILER ${HOLDFAST_NVCC})
-set(CMAKE_CUDA_HOST_COMPILER ${CMAKE_CXX_COMPILER})
+# check_language tries a compiler that the environment names, and none that CMAKE_CUDA_COMPILER names already.
+set(ENV{CUDACXX} ${HOLDFAST_NVCC})
+set(ENV{CUDAHOSTCXX} ${CMAKE_CXX_COMPILER})
 set(CMAKE_CUDA_ARCHITECTURES 80 90)
 include(CheckLanguage)
 check_language(CUDA)

@@ -2,6 +2,7 @@
 
 #include "impl/protocol/segment_reader.h"
 #include "impl/protocol/segment_writer.h"
+#include "properties/device_state.h"
 
 namespace holdfast::properties {
 namespace {
@@ -23,7 +24,9 @@ SaveReport save_job(World& world, const gen::StateSpec& spec, const gen::WholeVa
   std::vector<std::string> directories(report.errors.size());
   report.problems = world.run(spec.world_size, options.seed, [&](const port::Env& env, Rank rank) {
     const auto r = static_cast<std::size_t>(rank.value);
-    const gen::RankState state = make_state(spec, rank, values);
+    gen::RankState state = make_state(spec, rank, values);
+    std::optional<DeviceState> on_device;
+    if (world.device_memory()) on_device.emplace(state, env);
     protocol::Session session(env, {.coordinator = options.coordinator, .no_dist = options.no_dist});
     protocol::SegmentWriter ordinary(env, {options.step, options.block_bytes, {}});
     const auto wrapped = options.writer ? options.writer(env, rank, ordinary) : nullptr;
@@ -45,12 +48,15 @@ LoadReport load_job(World& world, const gen::StateSpec& spec, const gen::WholeVa
   report.problems = world.run(spec.world_size, options.seed, [&](const port::Env& env, Rank rank) {
     const auto r = static_cast<std::size_t>(rank.value);
     gen::RankState state = make_destination(spec, rank);
+    std::optional<DeviceState> on_device;
+    if (world.device_memory()) on_device.emplace(state, env);
     protocol::Session session(env, {.coordinator = options.coordinator, .no_dist = options.no_dist});
     protocol::SegmentReader ordinary(env, options.directory);
     const auto wrapped = options.reader ? options.reader(env, rank, ordinary) : nullptr;
     const auto loaded = protocol::load(session, state.dict, {.reader = wrapped.get()});
     if (!loaded) report.errors[r] = loaded.error();
     if (loaded) directories[r] = loaded->directory;
+    if (on_device) on_device->download();
     report.differences[r] = loaded ? difference(state, spec, rank, values) : touched(state, spec, rank);
   });
   for (const std::string& directory : directories) {

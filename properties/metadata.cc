@@ -147,7 +147,7 @@ gen::Outcome check_idle_reader(World& world, const gen::DrawOptions& options) {
 }  // namespace
 
 std::vector<Property> metadata_properties() {
-  const std::vector<std::string> everywhere = {"sim", "threads"};
+  const std::vector<std::string> everywhere = {"sim", "simgpu", "threads"};
   return {
       {"SEED-M1", "S7", "A tensor whose chunks all lie on one rank has one chunk, whatever the other ranks are.", everywhere, check_missing_rank},
       {"SEED-M2", "S7", "The metadata of a save lists kinds, sizes, dtypes and chunks as the model enumerates them.", everywhere, check_default_metadata},

@@ -46,7 +46,7 @@ std::optional<std::string> newest(World& world, const gen::DrawnCase& drawn) {
 }
 
 Property property(std::string id, std::string invariants, std::string statement, Holds holds) {
-  return {std::move(id), std::move(invariants), std::move(statement), {"sim", "threads"},
+  return {std::move(id), std::move(invariants), std::move(statement), {"sim", "simgpu", "threads"},
           [holds = std::move(holds)](World& world, const gen::DrawOptions& options) { return check(world, options, holds); }};
 }
 

@@ -57,13 +57,13 @@ std::string Exchanges::mismatch(const Exchange& exchange, const Party& from, con
   const auto sends = with(from.sends, to.rank);
   const auto receives = with(to.receives, from.rank);
   if (sends.size() != receives.size()) {
-    return fmt::format("exchange \"{}\" #{}: rank {} sends {} spans to rank {}, which receives {}", exchange.name, exchange.sequence, from.rank,
-                       sends.size(), to.rank, receives.size());
+    return fmt::format("exchange \"{}\" #{}: rank {} sends {} spans to rank {}, which receives {}", exchange.name, exchange.sequence,
+                       from.rank, sends.size(), to.rank, receives.size());
   }
   for (std::size_t k = 0; k < sends.size(); ++k) {
     if (sends[k].bytes.size() == receives[k].bytes.size()) continue;
-    return fmt::format("exchange \"{}\" #{}: span {} from rank {} has {} bytes, rank {} receives {}", exchange.name, exchange.sequence, k, from.rank,
-                       sends[k].bytes.size(), to.rank, receives[k].bytes.size());
+    return fmt::format("exchange \"{}\" #{}: span {} from rank {} has {} bytes, rank {} receives {}", exchange.name, exchange.sequence, k,
+                       from.rank, sends[k].bytes.size(), to.rank, receives[k].bytes.size());
   }
   return {};
 }
@@ -116,7 +116,8 @@ Status DataPlane::exchange(std::string_view name, std::uint64_t sequence, std::s
     for (const auto* transfers : {&party.sends, &party.receives}) {
       for (const port::Transfer& transfer : *transfers) {
         if (transfer.peer.value < 0 || transfer.peer.value >= kernel_.scenario().world_size) {
-          return fail(ErrorCode::invalid_argument, "exchange \"{}\" names rank {} of {}", name, transfer.peer, kernel_.scenario().world_size);
+          return fail(ErrorCode::invalid_argument, "exchange \"{}\" names rank {} of {}", name, transfer.peer,
+                      kernel_.scenario().world_size);
         }
         party.missing.push_back(transfer.peer);
       }

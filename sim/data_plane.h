@@ -23,9 +23,9 @@ class Exchanges final : public Kernel::Listener {
   struct Party {
     Rank rank;
     Fiber* fiber = nullptr;
-    std::vector<port::Transfer> sends;     // by peer, in the caller's order within a peer
+    std::vector<port::Transfer> sends;  // by peer, in the caller's order within a peer
     std::vector<port::Transfer> receives;
-    std::vector<Rank> missing;             // peers not yet matched, ascending
+    std::vector<Rank> missing;  // peers not yet matched, ascending
     bool failed = false;
     std::string failure;
   };
@@ -50,8 +50,8 @@ class Exchanges final : public Kernel::Listener {
 class DataPlane final : public port::DataPlane {
  public:
   DataPlane(Kernel& kernel, Exchanges& exchanges, RankState& rank) : kernel_(kernel), exchanges_(exchanges), rank_(rank) {}
-  Status exchange(std::string_view name, std::uint64_t sequence, std::span<const port::Transfer> sends, std::span<const port::Transfer> receives,
-                  port::Deadline deadline) override;
+  Status exchange(std::string_view name, std::uint64_t sequence, std::span<const port::Transfer> sends,
+                  std::span<const port::Transfer> receives, port::Deadline deadline) override;
   void abort() override;
 
  private:

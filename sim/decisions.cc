@@ -8,8 +8,9 @@
 namespace holdfast::sim {
 namespace {
 
-constexpr std::array<const char*, decision_kinds> labels = {"schedule",   "latency",         "message_delay", "loss_detection", "in_flight",
-                                                            "list_order", "device_progress", "bit",           "crash_mode",     "crash_subset"};
+constexpr std::array<const char*, decision_kinds> labels = {"schedule",   "latency",     "message_delay",   "loss_detection",
+                                                            "in_flight",  "list_order",  "device_progress", "bit",
+                                                            "crash_mode", "crash_subset"};
 
 std::uint64_t splitmix64(std::uint64_t& state) {
   std::uint64_t z = (state += 0x9e3779b97f4a7c15u);
@@ -53,8 +54,8 @@ std::uint32_t Decisions::replayed(DecisionKind kind, std::uint32_t n) {
   if (!divergence_.empty() || at >= list_.size()) return 0;
   const Decision& next = list_[at];
   if (next.kind == kind && next.n == n && next.pick < n) return next.pick;
-  divergence_ = fmt::format("decision {}: the run asks for {} of {}, the list holds {} {} of {}", at, to_string(kind), n, to_string(next.kind),
-                            next.pick, next.n);
+  divergence_ = fmt::format("decision {}: the run asks for {} of {}, the list holds {} {} of {}", at, to_string(kind), n,
+                            to_string(next.kind), next.pick, next.n);
   return 0;
 }
 

@@ -1,4 +1,5 @@
-// Everything a run leaves open is a decision: a kind, the number of choices, the choice taken. A seed makes the list; a list makes the run again.
+// Everything a run leaves open is a decision: a kind, the number of choices, the choice taken. A seed makes the list; a list makes the
+// run again.
 #pragma once
 
 #include <array>

@@ -90,7 +90,8 @@ void Device::destroy_stream(port::StreamId stream) {
   const tsan::Inside inside;
   Stream* destroyed = find(stream);
   if (!destroyed || rank_.dead) return;
-  run_until({static_cast<std::size_t>(stream.value), destroyed->enqueued});
+  progress(
+      static_cast<std::size_t>(stream.value));  // destroying waits for nothing: the rest comes after everything that does not wait for it
   destroyed->alive = false;
 }
 
@@ -101,7 +102,9 @@ void Device::destroy_event(port::EventId event) {
 
 Status Device::enqueue(port::StreamId stream, std::uint64_t bytes, const std::vector<const std::byte*>& touched, Work work) {
   for (const std::byte* address : touched) {
-    const auto holds = [&](const std::shared_ptr<Allocation>& a) { return address >= a->memory.get() && address < a->memory.get() + a->size; };
+    const auto holds = [&](const std::shared_ptr<Allocation>& a) {
+      return address >= a->memory.get() && address < a->memory.get() + a->size;
+    };
     const auto used = std::find_if(ledger_->live.begin(), ledger_->live.end(), holds);
     if (used != ledger_->live.end()) work.uses.push_back(*used);
   }
@@ -123,7 +126,9 @@ Status Device::copy_out(const StridedBlock& source, ByteSpan destination, std::s
   if (source.bytes() != destination.size()) {
     return fail(ErrorCode::invalid_argument, "copy out {} bytes into a destination of {}", source.bytes(), destination.size());
   }
-  const auto run = [source = on_host(source), destination] { copy_block(source, packed_block(destination.data(), source.sizes, source.element_bytes)); };
+  const auto run = [source = on_host(source), destination] {
+    copy_block(source, packed_block(destination.data(), source.sizes, source.element_bytes));
+  };
   return enqueue(stream, source.bytes(), {source.data, destination.data()}, {Op::device_copy_out, run, {}, std::move(owner)});
 }
 
@@ -139,11 +144,12 @@ Status Device::copy_in(ByteView source, std::shared_ptr<const void> owner, const
   return enqueue(stream, source.size(), {source.data(), destination.data}, {Op::device_copy_in, run, {}, std::move(owner)});
 }
 
-Status Device::digest(const StridedBlock& block, const Box& box, const Dims& shape, DType dtype, TensorDigest* out, std::shared_ptr<void> owner,
-                      port::StreamId stream) {
+Status Device::digest(const StridedBlock& block, const Box& box, const Dims& shape, DType dtype, TensorDigest* out,
+                      std::shared_ptr<void> owner, port::StreamId stream) {
   const tsan::Inside inside;
   const auto run = [block = on_host(block), box, shape, dtype, out] { *out = tensor_digest(block, box, shape, dtype); };
-  return enqueue(stream, block.bytes(), {block.data, reinterpret_cast<const std::byte*>(out)}, {Op::device_digest, run, {}, std::move(owner)});
+  return enqueue(stream, block.bytes(), {block.data, reinterpret_cast<const std::byte*>(out)},
+                 {Op::device_digest, run, {}, std::move(owner)});
 }
 
 Result<port::EventId> Device::record(port::StreamId stream) {

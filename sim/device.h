@@ -1,4 +1,5 @@
-// A device in host memory: fresh memory is poisoned, and work queued on streams runs at the latest legal moment or any earlier one, by decision.
+// A device in host memory: fresh memory is poisoned, and work queued on streams runs at the latest legal moment or any earlier
+// one, by decision.
 #pragma once
 
 #include <deque>
@@ -43,7 +44,7 @@ class Device final : public port::Device {
     Op op = Op::device_wait;
     std::function<void()> run;  // null: waits for `after`
     Point after;
-    std::shared_ptr<const void> owner;               // the caller's promise about the host side
+    std::shared_ptr<const void> owner;                // the caller's promise about the host side
     std::vector<std::shared_ptr<Allocation>> uses{};  // ours, so that a broken promise is reported and harms nobody else
   };
   struct Stream {

@@ -112,13 +112,15 @@ std::uint32_t Disk::add_inode(bool is_directory) {
 void Disk::add_entry(const Place& place, std::uint32_t inode) {
   Directory& parent = directory(place.directory);
   parent.current.emplace(place.name, inode);
-  parent.pending.push_back({++sequence_, EntryOperation::Kind::add, place.directory, place.directory, inode, false, std::string(place.name), {}});
+  parent.pending.push_back(
+      {++sequence_, EntryOperation::Kind::add, place.directory, place.directory, inode, false, std::string(place.name), {}});
 }
 
 void Disk::remove_entry(const Place& place, std::uint32_t inode) {
   Directory& parent = directory(place.directory);
   parent.current.erase(parent.current.find(place.name));
-  parent.pending.push_back({++sequence_, EntryOperation::Kind::remove, place.directory, place.directory, inode, false, std::string(place.name), {}});
+  parent.pending.push_back(
+      {++sequence_, EntryOperation::Kind::remove, place.directory, place.directory, inode, false, std::string(place.name), {}});
 }
 
 Status Disk::make_directory(std::string_view path) {
@@ -197,8 +199,8 @@ Status Disk::rename(std::string_view from, std::string_view to) {
     return fail(ErrorCode::already_exists, "rename \"{}\" to \"{}\": the target exists, and one of them is a directory", from, to);
   }
   if (replaces && existing->second == inode) return {};  // two names of one file: POSIX leaves both
-  const EntryOperation operation{++sequence_, EntryOperation::Kind::rename, source.directory, target.directory, inode, replaces,
-                                 std::string(source.name), std::string(target.name)};
+  const EntryOperation operation{++sequence_, EntryOperation::Kind::rename, source.directory,        target.directory, inode,
+                                 replaces,    std::string(source.name),     std::string(target.name)};
   Directory& old_parent = directory(source.directory);
   old_parent.current.erase(operation.name);
   old_parent.pending.push_back(operation);
@@ -212,7 +214,8 @@ Status Disk::link_if_absent(std::string_view from, std::string_view to) {
   const std::uint32_t inode = TRY(find(from));
   if (is_directory(inode)) return fail(ErrorCode::invalid_argument, "link \"{}\": it is a directory", from);
   const Place target = TRY(place(to));
-  if (directory(target.directory).current.contains(target.name)) return fail(ErrorCode::already_exists, "link \"{}\": \"{}\" exists", from, to);
+  if (directory(target.directory).current.contains(target.name))
+    return fail(ErrorCode::already_exists, "link \"{}\": \"{}\" exists", from, to);
   add_entry(target, inode);
   return {};
 }

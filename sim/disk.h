@@ -18,7 +18,7 @@ namespace holdfast::sim {
 /// Which un-synced operations a crash may take, and in what order. FAULTS.md has the exact rules.
 enum class PersistenceModel : std::uint8_t {
   strict,        ///< a prefix of all operations, cut at 4 KiB, never shorter than the last sync of anything
-  ext4_ordered,  ///< directory entries in order, as far as the last sync at least; a file's growth in order; replace-by-rename carries the data
+  ext4_ordered,  ///< entries in order, at least as far as the last sync; a file's growth in order; replace-by-rename carries the data
   weak,          ///< any subset of entry operations and of 4 KiB blocks of file writes: only sync and sync_directory bind
 };
 const char* to_string(PersistenceModel model);

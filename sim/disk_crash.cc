@@ -166,9 +166,7 @@ void Disk::crash(PersistenceModel model, Decisions& decisions) {
       for (std::uint32_t i = 0; i < count; ++i) survives[i] = decisions.pick(DecisionKind::crash_subset, 2) == 0;
       break;
     case CrashMode::all_but_one: survives[decisions.pick(DecisionKind::crash_subset, count)] = false; break;
-    case CrashMode::prefix:
-      std::fill(survives.end() - decisions.pick(DecisionKind::crash_subset, count + 1), survives.end(), false);
-      break;
+    case CrashMode::prefix: std::fill(survives.end() - decisions.pick(DecisionKind::crash_subset, count + 1), survives.end(), false); break;
     case CrashMode::entries_without_data:
     case CrashMode::data_without_entries:
       for (std::uint32_t i = 0; i < count; ++i) survives[i] = found[i].entry == (mode == CrashMode::entries_without_data);

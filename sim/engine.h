@@ -1,5 +1,5 @@
-// What runs the ranks: something that can start a body, run it until it suspends, and go on from there. One engine drives one run at a time, and
-// exactly one of its bodies runs at any moment.
+// What runs the ranks: something that can start a body, run it until it suspends, and go on from there. One engine drives one run at a
+// time, and exactly one of its bodies runs at any moment.
 #pragma once
 
 #include <memory>

@@ -40,7 +40,8 @@ constexpr std::size_t guard_bytes = 4096;
 constexpr std::size_t guarded_stacks_max = 8192;
 constexpr std::uint64_t canary = 0x5afe57ac6b0771e5u;
 
-/// The two words of the C++ runtime's per-thread exception state. Without carrying them over, "catch, suspend, throw;" rethrows another fibre's exception.
+/// The two words of the C++ runtime's per-thread exception state. Without carrying them over, "catch, suspend, throw;" rethrows
+/// another fibre's exception.
 struct ExceptionState {
   void* caught = nullptr;
   unsigned int uncaught = 0;

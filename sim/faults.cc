@@ -17,20 +17,43 @@ struct Row {
 };
 
 constexpr std::array<Row, ops> rows = {{
-    {"net.send", waits}, {"net.receive", waits}, {"data.exchange", waits},
-    {"storage.make_directory", waits}, {"storage.create", waits}, {"storage.open", waits}, {"storage.close", fails}, {"storage.write", moves},
-    {"storage.read", moves}, {"storage.size", waits}, {"storage.truncate", waits}, {"storage.sync", waits},
-    {"storage.rename", waits}, {"storage.link", waits}, {"storage.remove", waits}, {"storage.remove_directory", waits}, {"storage.list", waits},
+    {"net.send", waits},
+    {"net.receive", waits},
+    {"data.exchange", waits},
+    {"storage.make_directory", waits},
+    {"storage.create", waits},
+    {"storage.open", waits},
+    {"storage.close", fails},
+    {"storage.write", moves},
+    {"storage.read", moves},
+    {"storage.size", waits},
+    {"storage.truncate", waits},
+    {"storage.sync", waits},
+    {"storage.rename", waits},
+    {"storage.link", waits},
+    {"storage.remove", waits},
+    {"storage.remove_directory", waits},
+    {"storage.list", waits},
     {"storage.sync_directory", waits},
-    {"device.allocate_staging", fails}, {"device.allocate", fails}, {"device.create_stream", fails}, {"device.copy_out", fails},
-    {"device.copy_in", fails}, {"device.digest", fails}, {"device.record", fails}, {"device.wait", fails}, {"device.synchronize", waits},
-    {"clock.sleep", ends}, {"tasks.spawn", fails}, {"tasks.join", ends | bit(FaultKind::hang)},
+    {"device.allocate_staging", fails},
+    {"device.allocate", fails},
+    {"device.create_stream", fails},
+    {"device.copy_out", fails},
+    {"device.copy_in", fails},
+    {"device.digest", fails},
+    {"device.record", fails},
+    {"device.wait", fails},
+    {"device.synchronize", waits},
+    {"clock.sleep", ends},
+    {"tasks.spawn", fails},
+    {"tasks.join", ends | bit(FaultKind::hang)},
 }};
 
 }  // namespace
 
 const char* to_string(FaultKind kind) {
-  constexpr std::array<const char*, fault_kinds> names = {"error_before", "error_after", "delay", "hang", "kill_rank", "power_loss", "bit_flip"};
+  constexpr std::array<const char*, fault_kinds> names = {"error_before", "error_after", "delay",   "hang",
+                                                          "kill_rank",    "power_loss",  "bit_flip"};
   return names[static_cast<std::size_t>(kind)];
 }
 

@@ -54,13 +54,8 @@ std::string to_string(const CallInfo& info) {
 }
 
 Kernel::Kernel(const Scenario& scenario, Engine& engine, Decisions& decisions, Trace& trace)
-    : scenario_(scenario),
-      decisions_(decisions),
-      trace_(trace),
-      scheduler_(engine, decisions, *this, !scenario.random_latency),
-      faults_(scenario.faults),
-      ranks_(static_cast<std::size_t>(scenario.world_size)),
-      hash_(trace.event_hash) {
+    : scenario_(scenario), decisions_(decisions), trace_(trace), scheduler_(engine, decisions, *this, !scenario.random_latency),
+      faults_(scenario.faults), ranks_(static_cast<std::size_t>(scenario.world_size)), hash_(trace.event_hash) {
   std::stable_sort(faults_.begin(), faults_.end(), [](const Fault& a, const Fault& b) { return a.site < b.site; });
   for (std::size_t i = 0; i < ranks_.size(); ++i) {
     ranks_[i].rank = {static_cast<std::int32_t>(i)};
@@ -86,7 +81,8 @@ void Kernel::run_body(RankState& rank, Fiber& fiber, const std::function<void()>
   std::string what;
   try {
     body();
-    if (fiber.kills_thrown > 0) trace_.harness_error = fmt::format("rank {} task {} swallowed its kill with a catch (...)", fiber.rank, fiber.task);
+    if (fiber.kills_thrown > 0)
+      trace_.harness_error = fmt::format("rank {} task {} swallowed its kill with a catch (...)", fiber.rank, fiber.task);
     return;
   } catch (const Killed&) {
     return;
@@ -151,7 +147,8 @@ void Kernel::kill_all(RankEnd::How how, std::string_view what) {
   for (RankState& rank : ranks_) kill(rank, how, what);
 }
 
-/// Is the rank alive? If not: throws where that is possible, and answers false where it is not (a destructor, a handler, a call that cannot fail).
+/// Is the rank alive? If not: throws where that is possible, and answers false where it is not (a destructor, a handler, a
+/// call that cannot fail).
 bool Kernel::may_go_on(RankState& rank, Op op) {
   if (!rank.dead) [[likely]]
     return true;

@@ -1,4 +1,5 @@
-// What every simulated door stands on: one door call is a site, may meet a fault, takes its time, has its effect, and is counted, hashed and recorded.
+// What every simulated door stands on: one door call is a site, may meet a fault, takes its time, has its effect, and is counted, hashed
+// and recorded.
 #pragma once
 
 #include <concepts>
@@ -26,19 +27,19 @@ struct CallInfo {
   std::string_view other{};   ///< second path
   std::int32_t peer = -1;     ///< rank, or -1
   std::uint64_t bytes = 0;
-  std::uint64_t number = 0;   ///< tag, sequence
+  std::uint64_t number = 0;  ///< tag, sequence
 };
 std::string to_string(const CallInfo& info);  ///< "net.receive rank 3 #7"
 
 struct RankState {
   Rank rank;
-  bool dead = false;             ///< its doors are void
-  bool ended = false;            ///< no fibre of it is left
+  bool dead = false;   ///< its doors are void
+  bool ended = false;  ///< no fibre of it is left
   std::uint32_t calls = 0;
-  std::size_t fault = 0;         ///< index of the next fault of Kernel::faults_ that may be its
-  int alive = 0;                 ///< fibres not ended
+  std::size_t fault = 0;  ///< index of the next fault of Kernel::faults_ that may be its
+  int alive = 0;          ///< fibres not ended
   RankEnd end;
-  std::string step;              ///< only when recording
+  std::string step;  ///< only when recording
   Traffic traffic;
   Leak leak;
   std::vector<std::unique_ptr<Fiber>> fibers;  ///< by task number
@@ -67,8 +68,8 @@ class Kernel : public SchedulerHost {
   /// Adds a fibre to the rank; its number is the task's.
   Fiber& spawn(RankState& rank, std::function<void()> body);
 
-  /// One door call with an instant effect, `effect(object, other)`, giving a Result or Status. Past the deadline the effect still comes, on its
-  /// own: it must own what it uses, but for the two texts. An effect may also have
+  /// One door call with an instant effect, `effect(object, other)`, giving a Result or Status. Past the deadline the effect still comes, on
+  /// its own: it must own what it uses, but for the two texts. An effect may also have
   ///   discard(value): its value reaches nobody; refused(): an error was injected before it; flip(bit): a bit of its bytes is flipped.
   template <typename Effect>
   auto call(RankState& rank, const CallInfo& info, std::optional<port::Deadline> deadline, Effect effect) {
@@ -80,7 +81,8 @@ class Kernel : public SchedulerHost {
     return make_call(rank, info, deadline, effect, false);
   }
 
-  /// Inside a waiting effect: waits for a wake, at most until `until`. True when woken. Throws Killed; where it cannot, the rank is dead after it.
+  /// Inside a waiting effect: waits for a wake, at most until `until`. True when woken. Throws Killed; where it cannot, the
+  /// rank is dead after it.
   bool wait(RankState& rank, const CallInfo& info, Nanoseconds until);
   Error timed_out(const CallInfo& info) const;
   static Error void_error() { return {ErrorCode::aborted, "the rank was killed"}; }
@@ -93,13 +95,14 @@ class Kernel : public SchedulerHost {
   struct Begun {
     std::int32_t task = 0;
     Nanoseconds begin = 0;
-    Nanoseconds completion = 0;     ///< when the effect comes
-    std::size_t record = 0;         ///< index into trace_.record
+    Nanoseconds completion = 0;  ///< when the effect comes
+    std::size_t record = 0;      ///< index into trace_.record
     const Fault* fault = nullptr;
   };
   template <typename Effect>
   std::invoke_result_t<Effect&, std::string_view, std::string_view> make_call(RankState& rank, const CallInfo& info,
-                                                                               std::optional<port::Deadline> deadline, Effect& effect, bool goes_on);
+                                                                              std::optional<port::Deadline> deadline, Effect& effect,
+                                                                              bool goes_on);
   /// False when the call is void. Throws Killed.
   bool begin(RankState& rank, const CallInfo& info, Begun& begun);
   bool pass_time(RankState& rank, const CallInfo& info, Nanoseconds until);
@@ -127,8 +130,8 @@ class Kernel : public SchedulerHost {
 
 template <typename Effect>
 std::invoke_result_t<Effect&, std::string_view, std::string_view> Kernel::make_call(RankState& rank, const CallInfo& info,
-                                                                                     std::optional<port::Deadline> deadline, Effect& effect,
-                                                                                     bool goes_on) {
+                                                                                    std::optional<port::Deadline> deadline, Effect& effect,
+                                                                                    bool goes_on) {
   using Outcome = std::invoke_result_t<Effect&, std::string_view, std::string_view>;
   const auto discard = [](Effect& done, Outcome& outcome) {
     if constexpr (requires { done.discard(*outcome); }) {
@@ -141,11 +144,12 @@ std::invoke_result_t<Effect&, std::string_view, std::string_view> Kernel::make_c
   const Nanoseconds last = deadline ? nanoseconds(deadline->at) : never;
   if (begun.completion > last || begun.completion == never) {
     if (begun.completion != never && goes_on) {
-      scheduler_.at(begun.completion, [&rank, effect, discard, object = std::string(info.object), other = std::string(info.other)]() mutable {
-        if (rank.dead) return;
-        Outcome outcome = effect(object, other);
-        discard(effect, outcome);
-      });
+      scheduler_.at(begun.completion,
+                    [&rank, effect, discard, object = std::string(info.object), other = std::string(info.other)]() mutable {
+                      if (rank.dead) return;
+                      Outcome outcome = effect(object, other);
+                      discard(effect, outcome);
+                    });
     }
     if (!pass_time(rank, info, last)) return fail(void_error());
     end(rank, info, begun, ErrorCode::timeout);
@@ -161,7 +165,8 @@ std::invoke_result_t<Effect&, std::string_view, std::string_view> Kernel::make_c
   Outcome outcome = effect(info.object, info.other);
   if (rank.dead) return outcome;
   if constexpr (requires { effect.flip(std::uint64_t{}); }) {
-    if (kind && *kind == FaultKind::bit_flip && outcome) effect.flip(decisions_.pick(DecisionKind::bit, static_cast<std::uint32_t>(info.bytes * 8)));
+    if (kind && *kind == FaultKind::bit_flip && outcome)
+      effect.flip(decisions_.pick(DecisionKind::bit, static_cast<std::uint32_t>(info.bytes * 8)));
   }
   if (kind && *kind == FaultKind::error_after) {
     discard(effect, outcome);

@@ -13,8 +13,7 @@ std::uint64_t key(Rank a, std::uint32_t b) { return static_cast<std::uint64_t>(a
 
 }  // namespace
 
-Network::Network(Kernel& kernel)
-    : kernel_(kernel), boxes_of_(kernel.ranks().size()), gone_at_(kernel.ranks().size(), never) {
+Network::Network(Kernel& kernel) : kernel_(kernel), boxes_of_(kernel.ranks().size()), gone_at_(kernel.ranks().size(), never) {
   kernel.add_listener(*this);
 }
 
@@ -69,13 +68,15 @@ Status Net::post(Rank to, port::Tag tag, const SharedBytes& message) {
     return fail(ErrorCode::invalid_argument, "rank {} sends to rank {} of {}", rank_.rank, to, world_size());
   }
   if (message.size() > max_message_bytes()) {
-    return fail(ErrorCode::invalid_argument, "a message of {} bytes to rank {}: at most {} are possible", message.size(), to, max_message_bytes());
+    return fail(ErrorCode::invalid_argument, "a message of {} bytes to rank {}: at most {} are possible", message.size(), to,
+                max_message_bytes());
   }
-  if (network_.loss_known_at(rank_.rank, to) <= kernel_.now()) return fail(ErrorCode::peer_lost, "send to rank {}: its connection ended", to);
+  if (network_.loss_known_at(rank_.rank, to) <= kernel_.now())
+    return fail(ErrorCode::peer_lost, "send to rank {}: its connection ended", to);
   Network::Mailbox& box = network_.mailbox(to, rank_.rank, tag.channel);
   if (box.used && tag.sequence <= box.last_sequence) {
-    return fail(ErrorCode::invalid_argument, "send to rank {} on channel {}: tag {} after tag {}, tags must rise", to, tag.channel, tag.sequence,
-                box.last_sequence);
+    return fail(ErrorCode::invalid_argument, "send to rank {} on channel {}: tag {} after tag {}, tags must rise", to, tag.channel,
+                tag.sequence, box.last_sequence);
   }
   box.used = true;
   box.last_sequence = tag.sequence;
@@ -94,7 +95,8 @@ Status Net::post(Rank to, port::Tag tag, const SharedBytes& message) {
 
 Result<SharedBytes> Net::receive(Rank from, port::Tag tag, port::Deadline deadline) {
   const CallInfo info{.op = Op::net_receive, .peer = from.value, .number = tag.sequence};
-  return kernel_.waiting_call(rank_, info, deadline, [&](std::string_view, std::string_view) { return await(from, tag, nanoseconds(deadline.at), info); });
+  return kernel_.waiting_call(rank_, info, deadline,
+                              [&](std::string_view, std::string_view) { return await(from, tag, nanoseconds(deadline.at), info); });
 }
 
 Result<SharedBytes> Net::await(Rank from, port::Tag tag, Nanoseconds last, const CallInfo& info) {
@@ -103,7 +105,8 @@ Result<SharedBytes> Net::await(Rank from, port::Tag tag, Nanoseconds last, const
   }
   Network::Mailbox& box = network_.mailbox(rank_.rank, from, tag.channel);
   while (true) {
-    while (box.head < box.messages.size() && box.messages[box.head].sequence < tag.sequence && box.messages[box.head].arrival <= kernel_.now()) {
+    while (box.head < box.messages.size() && box.messages[box.head].sequence < tag.sequence &&
+           box.messages[box.head].arrival <= kernel_.now()) {
       box.messages[box.head++].bytes = {};
     }
     if (box.head == box.messages.size()) {
@@ -123,9 +126,11 @@ Result<SharedBytes> Net::await(Rank from, port::Tag tag, Nanoseconds last, const
       }
       if (front.arrival > kernel_.now()) next = std::min(next, front.arrival);
     }
-    const bool may_come = box.head < box.messages.size() && box.messages.back().sequence >= tag.sequence && box.messages[box.head].sequence <= tag.sequence;
+    const bool may_come =
+        box.head < box.messages.size() && box.messages.back().sequence >= tag.sequence && box.messages[box.head].sequence <= tag.sequence;
     const Nanoseconds known = network_.loss_known_at(rank_.rank, from);
-    if (known <= kernel_.now() && !may_come) return fail(ErrorCode::peer_lost, "receive #{} from rank {}: its connection ended", tag.sequence, from);
+    if (known <= kernel_.now() && !may_come)
+      return fail(ErrorCode::peer_lost, "receive #{} from rank {}: its connection ended", tag.sequence, from);
     if (known > kernel_.now()) next = std::min(next, known);
     if (kernel_.now() >= last) return fail(kernel_.timed_out(info));
     box.waiting.push_back(kernel_.scheduler().running());

@@ -54,7 +54,7 @@ class Net final : public port::Net {
   int world_size() const override { return kernel_.scenario().world_size; }
   Status send(Rank to, port::Tag tag, SharedBytes message, port::Deadline deadline) override;
   Result<SharedBytes> receive(Rank from, port::Tag tag, port::Deadline deadline) override;
-  std::size_t max_message_bytes() const override { return std::size_t{64} << 20; }
+  std::size_t max_message_bytes() const override { return std::size_t{16} << 20; }
 
  private:
   Status post(Rank to, port::Tag tag, const SharedBytes& message);

@@ -35,13 +35,8 @@ class StepObserver final : public port::Observer {
 /// The doors of one rank.
 struct Doors {
   Doors(Kernel& kernel, Network& network, Exchanges& exchanges, Disk& disk, RankState& rank)
-      : net(kernel, network, rank),
-        data(kernel, exchanges, rank),
-        storage(kernel, disk, rank),
-        device(kernel, rank),
-        clock(kernel, rank),
-        tasks(kernel, rank),
-        observer(kernel, rank) {}
+      : net(kernel, network, rank), data(kernel, exchanges, rank), storage(kernel, disk, rank), device(kernel, rank), clock(kernel, rank),
+        tasks(kernel, rank), observer(kernel, rank) {}
 
   Net net;
   DataPlane data;
@@ -87,7 +82,8 @@ Trace run(const Scenario& scenario, Disk& disk, const RankMain& rank_main) {
     fill(trace, kernel, doors);
   }
   if (trace.power_lost) disk.crash(scenario.persistence, decisions);
-  if (trace.diverged.empty() && !decisions.divergence().empty()) trace.diverged = fmt::format("diverged at the end: {}", decisions.divergence());
+  if (trace.diverged.empty() && !decisions.divergence().empty())
+    trace.diverged = fmt::format("diverged at the end: {}", decisions.divergence());
   trace.decisions = decisions.take();
   return trace;
 }

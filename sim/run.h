@@ -1,4 +1,5 @@
-// One run: N ranks of ordinary blocking code over simulated doors, on the calling thread, in virtual time. Equal scenario and disk give an equal trace.
+// One run: N ranks of ordinary blocking code over simulated doors, on the calling thread, in virtual time. Equal scenario and
+// disk give an equal trace.
 #pragma once
 
 #include <functional>
@@ -14,8 +15,8 @@ namespace holdfast::sim {
 /// `throw`). Destructors that run outside an unwinding may call only doors that cannot fail, and Storage::close.
 using RankMain = std::function<void(const port::Env&, Rank)>;
 
-/// Runs until every rank and task ended. After a power loss `disk` holds one legal crash state; otherwise un-synced operations stay pending in
-/// it (Disk::settle, Disk::crash). Several threads may run at once, each on its own disk.
+/// Runs until every rank and task ended. After a power loss `disk` holds one legal crash state; otherwise un-synced operations stay pending
+/// in it (Disk::settle, Disk::crash). Several threads may run at once, each on its own disk.
 Trace run(const Scenario& scenario, Disk& disk, const RankMain& rank_main);
 
 }  // namespace holdfast::sim

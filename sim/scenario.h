@@ -29,7 +29,7 @@ struct Scenario {
   bool random_latency = true;  ///< false: no latency, fibres in turn, device work as late as legal: no decision but those of faults
   bool record_events = false;  ///< fills Trace::record and Trace::sites; changes nothing else
   std::optional<std::vector<Decision>> replay{};  ///< instead of the seed
-  std::uint64_t events_max = 50'000'000;        ///< a run beyond this is a livelock: harness_error
+  std::uint64_t events_max = 50'000'000;          ///< a run beyond this is a livelock: harness_error
   Interceptor* interceptor = nullptr;
 };
 

@@ -28,10 +28,10 @@ struct Fiber {
   std::int32_t rank = 0;
   std::int32_t task = 0;
   State state = State::fresh;
-  bool timed_out = false;   // how the last wait ended
-  bool given_up = false;    // joined or detached
+  bool timed_out = false;  // how the last wait ended
+  bool given_up = false;   // joined or detached
   std::uint32_t kills_thrown = 0;
-  std::uint32_t wait = 0;   // numbers its waits: a timer of an earlier one is stale
+  std::uint32_t wait = 0;           // numbers its waits: a timer of an earlier one is stale
   Engine::Fiber* handle = nullptr;  // from the first resume to the end
   const CallInfo* waits_for = nullptr;
   Nanoseconds waits_since = 0;
@@ -82,7 +82,7 @@ class Scheduler {
   struct Timer {
     Nanoseconds time;
     std::uint64_t sequence;
-    Fiber* fiber;  // null: actions_[index]
+    Fiber* fiber;         // null: actions_[index]
     std::uint64_t index;  // of the wait, or of the action
     bool operator<(const Timer& other) const { return time != other.time ? time > other.time : sequence > other.sequence; }
   };
@@ -90,7 +90,9 @@ class Scheduler {
   static void enter(void* fiber);
   void push(Nanoseconds time, Fiber* fiber, std::uint64_t index);
   Timer pop();
-  bool is_stale(const Timer& timer) const { return timer.fiber && (timer.fiber->state != Fiber::State::waiting || timer.fiber->wait != timer.index); }
+  bool is_stale(const Timer& timer) const {
+    return timer.fiber && (timer.fiber->state != Fiber::State::waiting || timer.fiber->wait != timer.index);
+  }
   void make_ready(Fiber& fiber, bool timed_out);
   bool advance();
   Fiber& choose();

@@ -13,7 +13,7 @@ namespace holdfast::sim {
 
 struct SiteRecord {
   Site site{};
-  const char* op = "";  ///< "storage.sync"; applicable(op) says what may fire here
+  const char* op = "";   ///< "storage.sync"; applicable(op) says what may fire here
   std::string object{};  ///< as in TraceEvent; only when recorded
 };
 

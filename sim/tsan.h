@@ -1,5 +1,5 @@
-// What ThreadSanitizer must be told so that it judges the ranks' code and not the simulator: the simulator's own accesses are ignored, and each
-// door call gives the edges that the real door gives. Empty in other builds.
+// What ThreadSanitizer must be told so that it judges the ranks' code and not the simulator: the simulator's own accesses are ignored, and
+// each door call gives the edges that the real door gives. Empty in other builds.
 #pragma once
 
 #include <cstddef>

@@ -28,6 +28,8 @@ Exit exit_of(const Error& error) { return error.code == ErrorCode::corrupt ? Exi
 
 Json to_json(const Error& error) { return {{"code", to_string(error.code)}, {"message", error.message}}; }
 
+std::string count_text(std::size_t count, std::string_view what) { return fmt::format("{} {}{}", count, what, count == 1 ? "" : "s"); }
+
 std::string one_line(std::string_view text, std::size_t bytes_max) {
   std::string line(text);
   for (char& c : line) {

@@ -48,7 +48,9 @@ using Verb = std::function<Result<Report>(const Console&)>;
 /// One line without control characters, at most `bytes_max` bytes, cut between characters.
 std::string one_line(std::string_view text, std::size_t bytes_max);
 
-/// The JSON number or text of common values.
-Json to_json(const Error& error);
+/// "1 rank", "4 ranks".
+std::string count_text(std::size_t count, std::string_view what);
+
+Json to_json(const Error& error);  ///< code and message
 
 }  // namespace holdfast::cli

@@ -162,7 +162,7 @@ class Loading {
 
   Result<Report> report(const std::string& directory, const Whole& whole) const {
     Report report;
-    report.text = fmt::format("{}: {} tensors, {} to \"{}\"\n", directory, whole.tensors, plan::bytes_text(whole.bytes), arguments_.destination);
+    report.text = fmt::format("{}: {}, {} to \"{}\"\n", directory, count_text(whole.tensors, "tensor"), plan::bytes_text(whole.bytes), arguments_.destination);
     Json values = Json::object();
     for (const auto& [name, value] : whole.values) values[name] = value.size();
     report.json = {{"directory", directory}, {"file", arguments_.destination}, {"ranks", arguments_.ranks}, {"tensors", whole.tensors},

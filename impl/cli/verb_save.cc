@@ -13,6 +13,9 @@
 namespace holdfast::cli {
 namespace {
 
+/// Far from overflow, and far from what CLI11 makes of numbers that are too large.
+constexpr std::int64_t step_max = std::int64_t{1} << 60;
+
 struct Arguments {
   std::string source;
   std::string folder;
@@ -45,6 +48,7 @@ Result<StateDict> state_of(const SafetensorsFile& source, int ranks, Rank rank) 
 Result<Step> next_step(Checkpoints& checkpoints, const Console& console) {
   Step step{0};
   for (const plan::AttemptId id : TRY(checkpoints.list()).all) step = std::max(step, id.step);
+  if (step.value >= step_max) return fail(ErrorCode::invalid_argument, "save: there is a checkpoint of step {}; expected a --step for the new one", step);
   ++step.value;
   console.note("save: step {}, one above the highest there", step);
   return step;
@@ -81,8 +85,8 @@ Result<Report> save(const Arguments& arguments, const Console& console) {
   const std::size_t tensors = source.header.tensors.size();
   const std::uint64_t bytes = source.data().size();
   Report report;
-  report.text = fmt::format("{}: step {}, {} tensors, {}, {} ranks, {:.2f} s, {}\n", saved.directory, options.step, tensors, plan::bytes_text(bytes),
-                            arguments.ranks, progress.seconds(), rate_text(bytes, progress.seconds()));
+  report.text = fmt::format("{}: step {}, {}, {}, {}, {:.2f} s, {}\n", saved.directory, options.step, count_text(tensors, "tensor"),
+                            plan::bytes_text(bytes), count_text(static_cast<std::size_t>(arguments.ranks), "rank"), progress.seconds(), rate_text(bytes, progress.seconds()));
   report.json = {{"folder", arguments.folder}, {"directory", saved.directory}, {"step", options.step.value}, {"sequence", saved.sequence},
                  {"ranks", arguments.ranks}, {"tensors", tensors}, {"bytes", bytes}, {"seconds", progress.seconds()}, {"warnings", saved.warnings}};
   return report;
@@ -99,7 +103,7 @@ void add_save(CLI::App& app, Command& command) {
                             [arguments](const Console& console) { return save(*arguments, console); });
   verb->add_option("SRC", arguments->source, "A safetensors file")->required();
   verb->add_option("DST", arguments->folder, "A folder of checkpoints, made if absent")->required();
-  verb->add_option("--step", arguments->step, "The trainer's step; default: 1 + the highest in DST")->check(CLI::Range(std::int64_t{0}, INT64_MAX));
+  verb->add_option("--step", arguments->step, "The trainer's step; default: 1 + the highest in DST")->check(CLI::Range(std::int64_t{0}, step_max));
   verb->add_option("--ranks", arguments->ranks, "Save as so many ranks, threads, each a part of the rows")->check(CLI::Range(1, local_ranks_max))->capture_default_str();
   verb->add_option("--block-bytes", arguments->block_bytes, "Bytes of data that share one digest")
       ->check(CLI::Range(std::uint32_t{64}, std::uint32_t{1} << 30))->capture_default_str();

@@ -25,8 +25,8 @@ Json tensor_json(const std::string& name, const format::TensorRecord& record) {
 }
 
 std::string tensor_line(const std::string& name, const format::TensorRecord& record) {
-  return fmt::format("{:<40} {:<5} {:<18} {:>6} chunks  {}\n", name, to_string(record.metadata.dtype), text_of(record.metadata.shape),
-                     record.metadata.chunks.size(), to_string(record.digest));
+  return fmt::format("{:<40} {:<5} {:<18} {:>11}  {}\n", name, to_string(record.metadata.dtype), text_of(record.metadata.shape),
+                     count_text(record.metadata.chunks.size(), "chunk"), to_string(record.digest));
 }
 
 Result<Report> show_tensor(const std::string& directory, const format::Manifest& manifest, const std::string& name) {
@@ -55,9 +55,10 @@ Result<Report> show_tensor(const std::string& directory, const format::Manifest&
 
 Report show_all(const std::string& directory, const format::Manifest& manifest) {
   Report report;
-  report.text = fmt::format("{}: step {}, attempt {}, sequence {}, parent {}\n{} ranks, {} tensors, {} byte values, {} in {} files, blocks of {}\n", directory,
-                            manifest.step, manifest.attempt, manifest.sequence, manifest.parent.empty() ? "none" : manifest.parent, manifest.world_size,
-                            manifest.tensors.size(), manifest.bytes.size(), plan::bytes_text(stored(manifest).bytes), stored(manifest).files,
+  report.text = fmt::format("{}: step {}, attempt {}, sequence {}, parent {}\n{}, {}, {}, {} in {}, blocks of {}\n", directory,
+                            manifest.step, manifest.attempt, manifest.sequence, manifest.parent.empty() ? "none" : manifest.parent,
+                            count_text(static_cast<std::size_t>(manifest.world_size), "rank"), count_text(manifest.tensors.size(), "tensor"),
+                            count_text(manifest.bytes.size(), "byte value"), plan::bytes_text(stored(manifest).bytes), count_text(stored(manifest).files, "file"),
                             plan::bytes_text(manifest.block_bytes));
   Json tensors = Json::array(), values = Json::array(), segments = Json::array();
   report.text += "\ntensors\n";

@@ -24,7 +24,7 @@ Report report_of(const std::string& path, const Verified& verified) {
     findings.push_back({{"file", finding.file}, {"message", finding.message}});
   }
   if (found.findings.empty()) {
-    report.text = fmt::format("{}: {}, {} files, {} tensors, {}\n", path, verified.what, found.files, found.tensors, plan::bytes_text(found.bytes));
+    report.text = fmt::format("{}: {}; {}, {}, {}\n", path, verified.what, count_text(found.files, "file"), count_text(found.tensors, "tensor"), plan::bytes_text(found.bytes));
   } else {
     const std::string first = fmt::format("{}: {}", found.findings[0].file, found.findings[0].message);
     report.cause = found.findings.size() == 1 ? first : fmt::format("{} findings; the first: {}", found.findings.size(), first);
@@ -63,7 +63,7 @@ Result<Report> verify_file(const std::string& path) {
     verified.report.bytes = file->header.file_bytes();
     if (file->header.metadata.contains("holdfast")) status = verify_segment(*file, verified);
   }
-  if (!status && status.error().code != ErrorCode::corrupt) return fail(within(status.error(), "verify"));
+  if (!status && status.error().code != ErrorCode::corrupt) return fail(status.error());
   if (!status) verified.report.findings.push_back({path, status.error().message});
   return report_of(path, verified);
 }

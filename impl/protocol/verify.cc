@@ -35,6 +35,7 @@ class Verifier {
       TRY(found(path, error(ErrorCode::corrupt, "it says step {} attempt {}: it belongs to another directory", manifest->step, manifest->attempt)));
     }
     manifest_ = *std::move(manifest);
+    TRY(check_leftover(*bytes));
     TRY(check_listing());
     for (std::uint32_t segment = 0; segment < manifest_.segments.size(); ++segment) TRY(check_segment(segment));
     for (const auto& [key, record] : manifest_.bytes) TRY(check_value(key, record));
@@ -54,6 +55,17 @@ class Verifier {
     ++report_.files;
     report_.bytes += bytes;
     if (progress_) progress_(report_);
+  }
+
+  /// A crash while the manifest was published can leave its temporary name beside it: the same bytes, or something is wrong.
+  Status check_leftover(const SharedBytes& manifest) {
+    const std::string path = join(directory_, std::string(manifest_name) + ".tmp");
+    const Result<SharedBytes> leftover = read_file(storage_, path, manifest_bytes_max, deadline_());
+    if (!leftover && leftover.error().code == ErrorCode::not_found) return {};
+    if (!leftover) return found(path, leftover.error());
+    checked(leftover->size());
+    if (std::ranges::equal(leftover->view(), manifest.view())) return {};
+    return found(path, error(ErrorCode::corrupt, "a leftover of the commit that is not what was committed: it differs from {}", manifest_name));
   }
 
   Status check_listing() {

@@ -7,6 +7,7 @@
 
 #include "impl/core/mark.h"
 #include "impl/core/mutate.h"
+#include "properties/main/worlds.h"
 #include "properties/mutants/mutants.h"
 #include "properties/property.h"
 
@@ -56,7 +57,7 @@ void run_property(const Property& property, World& world, const Arguments& argum
 
 void skip_property(const Property& property, const Arguments& arguments, Report& report) {
   ++report.skipped;
-  const std::string reason = fmt::format("needs faults and crashes on command, which {} has not", arguments.world);
+  const std::string reason = fmt::format("needs the simulator's faults and crashes, which {} has not", arguments.world);
   report.rows.push_back({{"property", property.id}, {"world", arguments.world}, {"skipped", reason}});
   if (!arguments.json) fmt::print("skip {:18} {}\n", property.id, reason);
 }
@@ -100,12 +101,14 @@ void list_properties() {
 #ifdef HOLDFAST_MUTANTS
 /// Every mutant must make its property fail; with none active each of those properties must hold.
 Exit kill_mutants(World& world, const Arguments& arguments) {
-  std::size_t killed = 0;
+  std::size_t killed = 0, tried = 0;
   std::string cause;
   const auto property_of = [](std::string_view id) {
     return *std::ranges::find_if(catalogue(), [&](const Property& property) { return property.id == id; });
   };
   for (const Mutant& mutant : properties::mutants()) {
+    if (mutant.world != arguments.world) continue;
+    ++tried;
     const Property property = property_of(mutant.property);
     holdfast::mutants::activate("");
     const gen::Outcome healthy = property.check(world, arguments.draw);
@@ -123,7 +126,11 @@ Exit kill_mutants(World& world, const Arguments& arguments) {
     fmt::print("{}\n", cause);
     return Exit::bad;
   }
-  fmt::print("PASS mutants={} killed={} seed={}\n", properties::mutants().size(), killed, arguments.draw.seed);
+  if (tried == 0) {
+    fmt::print(stderr, "holdfast-validate: no mutant belongs to world {}\n", arguments.world);
+    return Exit::no_verdict;
+  }
+  fmt::print("PASS world={} mutants={} killed={} seed={}\n", arguments.world, tried, killed, arguments.draw.seed);
   return Exit::good;
 }
 #endif
@@ -133,7 +140,7 @@ Exit run(const Arguments& arguments) {
     list_properties();
     return Exit::good;
   }
-  auto world = make_world(arguments.world);
+  auto world = world_named(arguments.world);
   if (!world) {
     fmt::print(stderr, "holdfast-validate: {}\n", world.error());
     return Exit::no_verdict;
@@ -154,7 +161,7 @@ Exit run(const Arguments& arguments) {
 int main(int argc, char** argv) {
   CLI::App app{"Runs Holdfast's catalogue of properties in a world.\nExample: holdfast-validate --world sim --cases 1000", "holdfast-validate"};
   Arguments arguments;
-  app.add_option("--world", arguments.world, "sim (simulated) or threads (real threads and files)")->capture_default_str();
+  app.add_option("--world", arguments.world, "sim (simulated), threads (real threads and files) or simgpu (CUDA back end on a simulated CUDA runtime)")->capture_default_str();
   app.add_option("--property", arguments.property, "only this one (--list shows them)");
   app.add_option("--cases", arguments.draw.cases, "cases a property")->capture_default_str()->check(CLI::Range(1, 100'000'000));
   app.add_option("--ranks", arguments.draw.ranks_max, "ranks of a drawn job, at most")->capture_default_str()->check(CLI::Range(1, 64));
@@ -167,5 +174,6 @@ int main(int argc, char** argv) {
   } catch (const CLI::ParseError& error) {
     return app.exit(error) == 0 ? 0 : static_cast<int>(Exit::no_verdict);
   }
+  if (arguments.world == "simgpu") run_simgpu_program(argv);
   return static_cast<int>(run(arguments));
 }

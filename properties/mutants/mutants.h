@@ -11,6 +11,7 @@ struct Mutant {
   std::string_view what;       ///< the bug
   std::string_view invariant;  ///< that it breaks
   std::string_view property;   ///< that must fail
+  std::string_view world = "sim";
 };
 
 const std::vector<Mutant>& mutants();

@@ -28,7 +28,7 @@ struct Place {
 
   Place() {
     write_safetensors(source, small);
-    const Run run = holdfast({"save", source, folder});
+    const Ran run = holdfast({"save", source, folder});
     EXPECT_EQ(run.exit, 0) << run.err;
   }
   std::string operator/(const std::string& name) const { return scratch / name; }
@@ -37,7 +37,7 @@ struct Place {
 /// The exit code, the fragment in a last line of at most 200 characters, nothing on stdout, and nothing changed in `place`.
 void expect_refused(const Place& place, const std::vector<std::string>& arguments, int exit, const std::string& fragment) {
   const std::vector<std::string> before = files_below(place / "");
-  const Run run = holdfast(arguments);
+  const Ran run = holdfast(arguments);
   const std::string command = fmt::format("holdfast {}", fmt::join(arguments, " "));
   EXPECT_EQ(run.exit, exit) << command << "\n" << run.err;
   EXPECT_NE(run.err.find(fragment), std::string::npos) << command << "\nexpected: " << fragment << "\nfound: " << run.err;
@@ -68,14 +68,14 @@ TEST(Usage, IsExit2AndNamesWhatWasWrong) {
 }
 
 TEST(Usage, NamesTheVerbsForAnUnknownOne) {
-  const Run run = holdfast({"no-such-verb"});
+  const Ran run = holdfast({"no-such-verb"});
   EXPECT_EQ(run.exit, 2);
   EXPECT_NE(run.err.find("there is no verb \"no-such-verb\"; expected one of save, load, verify, latest, ls, show, plan"), std::string::npos) << run.err;
 }
 
 TEST(Usage, HelpIsExit0WithAnExampleForEachVerb) {
   for (const char* verb : {"save", "load", "verify", "latest", "ls", "show", "plan"}) {
-    const Run flag = holdfast({verb, "--help"}), word = holdfast({"help", verb});
+    const Ran flag = holdfast({verb, "--help"}), word = holdfast({"help", verb});
     EXPECT_EQ(flag.exit, 0);
     EXPECT_EQ(flag.err, "");
     EXPECT_NE(flag.out.find(std::string("Example: holdfast ") + verb), std::string::npos) << flag.out;
@@ -91,7 +91,7 @@ TEST(Usage, RunsAProgramBesideItAsAVerb) {
   fs::copy_file(program(), command);
   write_file(scratch / "holdfast-greet", "#!/bin/sh\necho \"hello $*\"\nexit 7\n");
   ::chmod((scratch / "holdfast-greet").c_str(), 0755);
-  const Run run = holdfast({"greet", "--loud", "you"}, command);
+  const Ran run = holdfast({"greet", "--loud", "you"}, command);
   EXPECT_EQ(run.exit, 7);
   EXPECT_EQ(run.out, "hello --loud you\n");
   EXPECT_NE(holdfast({"help"}, command).out.find("greet"), std::string::npos);
@@ -173,7 +173,7 @@ TEST(Damage, OfAManifestIsExit1ForEveryVerb) {
   expect_refused(place, {"load", place.folder, place / "back"}, 1, "none of 1 checkpoints is intact");
   expect_refused(place, {"load", place.folder, place / "back", "--directory", "step-1.a1"}, 1, "MANIFEST");
   for (const std::string& path : {place.folder, place.folder + "/step-1.a1"}) {
-    const Run verify = holdfast({"verify", path});
+    const Ran verify = holdfast({"verify", path});
     EXPECT_EQ(verify.exit, 1);
     EXPECT_EQ(verify.out.find("step-1.a1/MANIFEST: "), 0u) << verify.out;
   }
@@ -182,7 +182,7 @@ TEST(Damage, OfAManifestIsExit1ForEveryVerb) {
 TEST(Damage, OfDataNamesFileTensorBlockAndOffset) {
   const Place place;
   flip_bit(place.segment, 8 * 4096);
-  const Run run = holdfast({"verify", place.folder, "--json"});
+  const Ran run = holdfast({"verify", place.folder, "--json"});
   EXPECT_EQ(run.exit, 1);
   EXPECT_EQ(run.json()["ok"], false);
   ASSERT_EQ(run.json()["findings"].size(), 1u);
@@ -190,7 +190,7 @@ TEST(Damage, OfDataNamesFileTensorBlockAndOffset) {
   const std::string message = run.json()["findings"][0]["message"];
   EXPECT_NE(message.find("tensor \"w\" block 0 (step-1.a1/segment-00000-000.safetensors @ 4096+64)"), std::string::npos) << message;
   EXPECT_EQ(run.last_line().find("holdfast verify: step-1.a1/segment-00000-000.safetensors: tensor \"w\" block 0"), 0u) << run.last_line();
-  const Run alone = holdfast({"verify", place.segment});
+  const Ran alone = holdfast({"verify", place.segment});
   EXPECT_EQ(alone.exit, 1);
   EXPECT_NE(alone.out.find("block 0 (@ 4096+64)"), std::string::npos) << alone.out;
   expect_refused(place, {"load", place.folder, place / "back"}, 1, "none of 1 checkpoints is intact");
@@ -202,7 +202,7 @@ TEST(Damage, OfASafetensorsFileOfAnybodyIsFoundInItsStructure) {
   for (const auto& entry : fs::directory_iterator(HOLDFAST_GOLDEN "/safetensors")) {
     const bool broken = entry.path().filename().string().starts_with("broken-");
     if (entry.path().extension() != ".safetensors" || entry.path().filename().string().starts_with("broken-sharding")) continue;
-    const Run run = holdfast({"verify", entry.path().string()});
+    const Ran run = holdfast({"verify", entry.path().string()});
     if (entry.path().filename() == "broken-unknown-dtype.safetensors") {
       EXPECT_EQ(run.exit, 2) << "an unknown dtype is no damage, but cannot be checked";
       continue;
@@ -212,20 +212,37 @@ TEST(Damage, OfASafetensorsFileOfAnybodyIsFoundInItsStructure) {
 }
 
 TEST(Access, ThatIsDeniedIsExit2) {
-  if (::geteuid() == 0) GTEST_SKIP() << "root may read and write everything";
+  // Root may read and write everything: it runs the command as somebody else.
   const Place place;
-  ::chmod(place.source.c_str(), 0);
-  expect_refused(place, {"save", place.source, place / "fresh"}, 2, "Permission denied");
-  ::chmod(place.folder.c_str(), 0500);
+  const bool root = ::geteuid() == 0;
+  const std::string setpriv = "/usr/bin/setpriv", copy = place / "holdfast";
+  if (root && !fs::exists(setpriv)) GTEST_SKIP() << "root needs " << setpriv << " to be somebody else";
+  fs::copy_file(program(), copy);
+  ::chmod((place / "").c_str(), 0755);
+  const auto denied = [&](std::vector<std::string> words) {
+    if (root) words.insert(words.begin(), {"--reuid=65534", "--regid=65534", "--clear-groups", copy});
+    const Ran run = holdfast(words, root ? setpriv : copy);
+    EXPECT_EQ(run.exit, 2) << run.err;
+    EXPECT_NE(run.last_line().find("Permission denied"), std::string::npos) << run.err;
+  };
   write_safetensors(place / "other.safetensors", small);
-  expect_refused(place, {"save", place / "other.safetensors", place.folder}, 2, "Permission denied");
-  ::chmod(place.folder.c_str(), 0700);
+  ::chmod(place.source.c_str(), 0);
+  denied({"save", place.source, place / "fresh"});
+  ::chmod(place.folder.c_str(), 0555);
+  denied({"save", place / "other.safetensors", place.folder});
+  ::chmod((place / "").c_str(), 0555);
+  denied({"save", place / "other.safetensors", place / "fresh"});
+  denied({"load", place.folder, place / "back"});
+  ::chmod((place / "").c_str(), 0755);
+  ::chmod(place.folder.c_str(), 0);
+  for (const char* verb : {"verify", "latest", "ls", "show", "plan"}) denied({verb, place.folder});
+  ::chmod(place.folder.c_str(), 0755);
 }
 
 TEST(Quiet, LeavesOnlyTheCauseOnStderr) {
   const Place place;
   EXPECT_EQ(holdfast({"save", place.source, place.folder, "-q"}).err, "");
-  const Run run = holdfast({"verify", place / "absent", "-q", "--json"});
+  const Ran run = holdfast({"verify", place / "absent", "-q", "--json"});
   EXPECT_EQ(run.exit, 2);
   EXPECT_EQ(std::count(run.err.begin(), run.err.end(), '\n'), 1) << run.err;
   EXPECT_EQ(run.json()["ok"], false);
@@ -252,7 +269,7 @@ TEST(Kill, InTheMiddleOfASaveLeavesTheOldCheckpoint) {
 
   EXPECT_EQ(holdfast({"latest", place.folder, "--verified"}).out, "step-1.a1\n");
   EXPECT_EQ(holdfast({"verify", place.folder}).exit, 0);
-  const Run load = holdfast({"load", place.folder, place / "back"});
+  const Ran load = holdfast({"load", place.folder, place / "back"});
   EXPECT_EQ(load.exit, 0) << load.err;
   EXPECT_EQ(read_safetensors(place / "back").at("w").data, small.at("w").data);
   // The next save sweeps what the killed one left.
@@ -287,7 +304,7 @@ TEST(Damage, OfAnyBitIsSeenThroughTheCommand) {
   ASSERT_GE(bits.size(), 200u);
   for (const auto& [file, bit] : bits) {
     flip_bit(folder + "/" + file, bit);
-    const Run run = holdfast({"verify", folder});
+    const Ran run = holdfast({"verify", folder});
     EXPECT_EQ(run.exit, 1) << file << " bit " << bit;
     EXPECT_EQ(run.out.find(file + ": "), 0u) << file << " bit " << bit << "\n" << run.out;
     flip_bit(folder + "/" + file, bit);

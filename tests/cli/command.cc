@@ -35,7 +35,7 @@ pid_t spawn(const std::string& binary, const std::vector<std::string>& arguments
 
 }  // namespace
 
-std::string Run::last_line() const {
+std::string Ran::last_line() const {
   const std::size_t end = err.find_last_not_of('\n');
   if (end == std::string::npos) return "";
   const std::size_t begin = err.rfind('\n', end);
@@ -44,7 +44,7 @@ std::string Run::last_line() const {
 
 std::string program() { return HOLDFAST_PROGRAM; }
 
-Run holdfast(const std::vector<std::string>& arguments, const std::string& binary) {
+Ran holdfast(const std::vector<std::string>& arguments, const std::string& binary) {
   const Scratch scratch;
   const std::string out = scratch / "out", err = scratch / "err";
   int status = 0;

@@ -11,7 +11,7 @@
 
 namespace holdfast::cli_test {
 
-struct Run {
+struct Ran {
   int exit = -1;  ///< or minus the signal that ended it
   std::string out;
   std::string err;
@@ -23,7 +23,7 @@ struct Run {
 /// The program under test.
 std::string program();
 /// Runs it to its end.
-Run holdfast(const std::vector<std::string>& arguments, const std::string& binary = program());
+Ran holdfast(const std::vector<std::string>& arguments, const std::string& binary = program());
 /// Starts it and returns its process id; its output goes nowhere.
 pid_t start(const std::vector<std::string>& arguments);
 

@@ -39,15 +39,15 @@ class SimulatedGroupConforms : public testing::TestWithParam<conformance::GroupC
 TEST_P(SimulatedGroupConforms, To) {
   conforms(GetParam().world_size, [](const port::Env& env, Rank) { return GetParam().rank_main({env.net, env.data, env.clock}); });
 }
-INSTANTIATE_TEST_SUITE_P(Group, SimulatedGroupConforms, testing::ValuesIn(conformance::group_cases().begin(), conformance::group_cases().end()),
-                         name_of);
+INSTANTIATE_TEST_SUITE_P(Group, SimulatedGroupConforms,
+                         testing::ValuesIn(conformance::group_cases().begin(), conformance::group_cases().end()), name_of);
 
 class SimulatedDeviceConforms : public testing::TestWithParam<conformance::DeviceCase> {};
 TEST_P(SimulatedDeviceConforms, To) {
   conforms(1, [](const port::Env& env, Rank) { return GetParam().run(env.device, env.clock); });
 }
-INSTANTIATE_TEST_SUITE_P(Device, SimulatedDeviceConforms, testing::ValuesIn(conformance::device_cases().begin(), conformance::device_cases().end()),
-                         name_of);
+INSTANTIATE_TEST_SUITE_P(Device, SimulatedDeviceConforms,
+                         testing::ValuesIn(conformance::device_cases().begin(), conformance::device_cases().end()), name_of);
 
 }  // namespace
 }  // namespace holdfast::sim

@@ -1,9 +1,9 @@
 // What a crash may leave, enumerated in small cases.
+#include "sim/disk.h"
+
 #include <gtest/gtest.h>
 
 #include <set>
-
-#include "sim/disk.h"
 
 namespace holdfast::sim {
 namespace {
@@ -76,8 +76,8 @@ TEST(Disk, EnumeratesExactlyTheLegalStatesOfAReplaceByRename) {
   EXPECT_EQ(states(disk, Model::strict), (States{"A=old t=a", "A=old B= t=a", "A=old B=new t=a", "A=new t=a"}));
   // The journal holds the name t; the rename carries the bytes it publishes.
   EXPECT_EQ(states(disk, Model::ext4_ordered), (States{"A=old t=a", "A=old B= t=a", "A=old B=new t=a", "A=new t=a"}));
-  EXPECT_EQ(states(disk, Model::weak), (States{"A=old", "A=old t=a", "A=old B=", "A=old B= t=a", "A=old B=new", "A=old B=new t=a", "A=", "A= t=a",
-                                               "A=new", "A=new t=a"}));
+  EXPECT_EQ(states(disk, Model::weak), (States{"A=old", "A=old t=a", "A=old B=", "A=old B= t=a", "A=old B=new", "A=old B=new t=a",
+                                               "A=", "A= t=a", "A=new", "A=new t=a"}));
 }
 
 TEST(Disk, NeverLetsAModelLeaveWhatAWeakerOneForbids) {

@@ -66,8 +66,9 @@ const std::map<std::string, std::function<Status(const port::Env&)>>& changes() 
 TEST(Fault, ErrorBeforeLeavesTheStorageAsItWas) {
   for (const auto& [op, change] : changes()) {
     Status result;
-    const Outcome outcome = run_with(op, {.kind = FaultKind::error_before, .error = ErrorCode::no_space},
-                                     [&](const port::Env& env, Rank) { result = change(env); }, 1, with_file("text"));
+    const Outcome outcome = run_with(
+        op, {.kind = FaultKind::error_before, .error = ErrorCode::no_space}, [&](const port::Env& env, Rank) { result = change(env); }, 1,
+        with_file("text"));
     ASSERT_FALSE(result) << op;
     EXPECT_EQ(result.error().code, ErrorCode::no_space) << op;
     EXPECT_NE(result.error().message.find("injected error_before"), std::string::npos) << result.error().message;
@@ -79,7 +80,8 @@ TEST(Fault, ErrorBeforeLeavesTheStorageAsItWas) {
 TEST(Fault, ErrorAfterHasItsEffectAndLeaksNothing) {
   for (const auto& [op, change] : changes()) {
     Status result;
-    const Outcome outcome = run_with(op, {.kind = FaultKind::error_after}, [&](const port::Env& env, Rank) { result = change(env); }, 1, with_file("text"));
+    const Outcome outcome =
+        run_with(op, {.kind = FaultKind::error_after}, [&](const port::Env& env, Rank) { result = change(env); }, 1, with_file("text"));
     ASSERT_FALSE(result) << op;
     EXPECT_EQ(result.error().code, ErrorCode::io_error) << op;
     EXPECT_NE(outcome.disk.hash(), with_file("text").hash()) << op;
@@ -116,7 +118,8 @@ TEST(Fault, DelayPastTheDeadlineIsATimeoutWhoseEffectComesLater) {
 TEST(Fault, DelayWithinTheDeadlineOnlyTakesTime) {
   for (const auto& [op, change] : changes()) {
     Status result;
-    const Outcome outcome = run_with(op, {.kind = FaultKind::delay, .delay = 3s}, [&](const port::Env& env, Rank) { result = change(env); }, 1, with_file("text"));
+    const Outcome outcome = run_with(
+        op, {.kind = FaultKind::delay, .delay = 3s}, [&](const port::Env& env, Rank) { result = change(env); }, 1, with_file("text"));
     EXPECT_TRUE(result) << op;
     EXPECT_EQ(outcome.trace.virtual_ns, 3'000'000'000) << op;
   }
@@ -125,10 +128,13 @@ TEST(Fault, DelayWithinTheDeadlineOnlyTakesTime) {
 TEST(Fault, HangIsATimeoutWithoutEffect) {
   for (const auto& [op, change] : changes()) {
     Status result;
-    const Outcome outcome = run_with(op, {.kind = FaultKind::hang}, [&](const port::Env& env, Rank) {
-      result = change(env);
-      env.clock.sleep_until(env.clock.now() + 60s);
-    }, 1, with_file("text"));
+    const Outcome outcome = run_with(
+        op, {.kind = FaultKind::hang},
+        [&](const port::Env& env, Rank) {
+          result = change(env);
+          env.clock.sleep_until(env.clock.now() + 60s);
+        },
+        1, with_file("text"));
     ASSERT_FALSE(result) << op;
     EXPECT_EQ(result.error().code, ErrorCode::timeout) << op;
     EXPECT_EQ(outcome.disk.hash(), with_file("text").hash()) << op;
@@ -262,8 +268,8 @@ TEST(Fault, AnExchangeFailsOnOneSideAndTheOtherTimesOut) {
 }
 
 TEST(Fault, TheDeviceRefusesAndGivesBackWhatNobodyGot) {
-  for (const char* op : {"device.allocate_staging", "device.allocate", "device.create_stream", "device.copy_out", "device.copy_in", "device.digest",
-                         "device.record", "device.wait", "device.synchronize", "tasks.spawn"}) {
+  for (const char* op : {"device.allocate_staging", "device.allocate", "device.create_stream", "device.copy_out", "device.copy_in",
+                         "device.digest", "device.record", "device.wait", "device.synchronize", "tasks.spawn"}) {
     for (const FaultKind kind : applicable(op)) {
       if (kind != FaultKind::error_before && kind != FaultKind::error_after) continue;
       Status result;

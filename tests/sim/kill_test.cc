@@ -25,7 +25,8 @@ void commit(const port::Env& env, Rank rank) {
   if (!data || !data->get(deadline)) return;
   if (!try_store(env, "t", "manifest") || !env.storage.sync_directory("", deadline)) return;
   if (!env.storage.link_if_absent("t", "MANIFEST", deadline) || !env.storage.sync_directory("", deadline)) return;
-  for (int peer = 1; peer < env.net.world_size(); ++peer) static_cast<void>(env.net.send({peer}, {1, 1}, to_bytes(as_bytes("done")), deadline));
+  for (int peer = 1; peer < env.net.world_size(); ++peer)
+    static_cast<void>(env.net.send({peer}, {1, 1}, to_bytes(as_bytes("done")), deadline));
 }
 
 std::uint32_t calls_of_rank_0(bool random) {
@@ -38,7 +39,8 @@ TEST(Kill, AtEverySiteLeavesAnUnwoundRankAndPeersThatReturn) {
   ASSERT_GT(calls, 12u);
   for (std::uint32_t ordinal = 0; ordinal < calls; ++ordinal) {
     Disk disk;
-    const Scenario scenario{.name = "kill", .world_size = 3, .faults = {{.site = {{0}, ordinal}, .kind = FaultKind::kill_rank}}, .random_latency = false};
+    const Scenario scenario{
+        .name = "kill", .world_size = 3, .faults = {{.site = {{0}, ordinal}, .kind = FaultKind::kill_rank}}, .random_latency = false};
     const Trace trace = run(scenario, disk, commit);
     EXPECT_EQ(trace.fired.size(), 1u);
     EXPECT_EQ(trace.ends[0].how, RankEnd::killed);
@@ -62,7 +64,8 @@ TEST(Kill, MayLoseOrDeliverWhatWasUnderWay) {
   std::set<std::string> seen;
   for (std::uint64_t seed = 0; seed < 200; ++seed) {
     Disk disk;
-    const Scenario scenario{.name = "in flight", .world_size = 2, .seed = seed, .faults = {{.site = {{0}, 2}, .kind = FaultKind::kill_rank}}};
+    const Scenario scenario{
+        .name = "in flight", .world_size = 2, .seed = seed, .faults = {{.site = {{0}, 2}, .kind = FaultKind::kill_rank}}};
     run(scenario, disk, [&](const port::Env& env, Rank rank) {
       if (rank.value == 0) {
         for (std::uint64_t tag = 1; tag < 4; ++tag) static_cast<void>(env.net.send({1}, {1, tag}, {}, env.clock.after(5s)));
@@ -128,8 +131,12 @@ TEST(PowerLoss, AtEverySiteLeavesTheOldStateOrTheNewOne) {
     for (std::uint32_t ordinal = 0; ordinal < calls_of_rank_0(false); ++ordinal) {
       for (std::uint64_t seed = 0; seed < 20; ++seed) {
         Disk disk;
-        const Scenario scenario{.name = "power", .world_size = 3, .seed = seed, .faults = {{.site = {{0}, ordinal}, .kind = FaultKind::power_loss}},
-                                .persistence = model, .random_latency = false};
+        const Scenario scenario{.name = "power",
+                                .world_size = 3,
+                                .seed = seed,
+                                .faults = {{.site = {{0}, ordinal}, .kind = FaultKind::power_loss}},
+                                .persistence = model,
+                                .random_latency = false};
         const Trace trace = run(scenario, disk, commit);
         ASSERT_TRUE(trace.power_lost);
         EXPECT_EQ(disk.pending_operations(), 0u);

@@ -81,6 +81,9 @@ TEST(Misuse, NamesACopyIntoABufferThatWasFreed) {
       const port::Buffer staging = env.device.allocate_staging(4).value();
       must(env.device.copy_out(packed_block(source.data(), {4}, 1), staging.bytes, nullptr, stream));
     }
+    const port::EventId event = env.device.record(stream).value();
+    must(env.device.synchronize(event, env.clock.after(1s)));
+    env.device.destroy_event(event);
     env.device.destroy_stream(stream);
   });
   EXPECT_EQ(trace.misuse, std::vector<std::string>{"rank 0: device.copy_out on stream 0 ran after a buffer it uses was freed"});

@@ -1,5 +1,5 @@
-// A program for ThreadSanitizer builds. `clean`: two tasks that hand memory over through doors: no report. `planted`: two tasks of one rank that
-// write one variable between door calls: "data race" must be reported, whatever the schedule.
+// A program for ThreadSanitizer builds. `clean`: two tasks that hand memory over through doors: no report. `planted`: two tasks of one rank
+// that write one variable between door calls: "data race" must be reported, whatever the schedule.
 #include <cstdio>
 #include <cstring>
 #include <string_view>

@@ -1,0 +1,31 @@
+// A rank's tensors moved to device memory, for worlds that have a device.
+#pragma once
+
+#include <vector>
+
+#include "impl/port/env.h"
+#include "properties/gen/state_spec.h"
+
+namespace holdfast::properties {
+
+class DeviceState {
+ public:
+  /// Copies the memory of every shard to the device, gaps between rows included, and makes the state dict point there. `state` must outlive this.
+  /// A device that refuses is a CHECK: this is the test's own preparation.
+  DeviceState(gen::RankState& state, const port::Env& env);
+  /// Copies everything back and makes the state dict point to the host memory again.
+  void download();
+
+ private:
+  struct Moved {
+    LocalShard* shard;
+    Bytes* host;
+    std::byte* host_data;  ///< of the shard's first element
+    port::Buffer device;
+  };
+  gen::RankState& state_;
+  port::Env env_;
+  std::vector<Moved> moved_;
+};
+
+}  // namespace holdfast::properties

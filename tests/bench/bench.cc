@@ -1,0 +1,31 @@
+#include "tests/bench/bench.h"
+
+#include <time.h>
+
+#include <algorithm>
+
+#include "impl/core/check.h"
+
+namespace holdfast::bench {
+namespace {
+
+double seconds(clockid_t clock) {
+  timespec now{};
+  clock_gettime(clock, &now);
+  return static_cast<double>(now.tv_sec) + static_cast<double>(now.tv_nsec) * 1e-9;
+}
+
+}  // namespace
+
+Stopwatch::Stopwatch() : wall_(seconds(CLOCK_MONOTONIC)), cpu_(seconds(CLOCK_THREAD_CPUTIME_ID)) {}
+double Stopwatch::wall() const { return seconds(CLOCK_MONOTONIC) - wall_; }
+double Stopwatch::cpu() const { return seconds(CLOCK_THREAD_CPUTIME_ID) - cpu_; }
+
+double median(std::vector<double> values) {
+  CHECK(!values.empty(), "the median of nothing");
+  const auto middle = values.begin() + static_cast<std::ptrdiff_t>(values.size() / 2);
+  std::ranges::nth_element(values, middle);
+  return *middle;
+}
+
+}  // namespace holdfast::bench

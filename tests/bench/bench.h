@@ -1,0 +1,45 @@
+// What the benchmarks share: a figure, and what each is asked.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "impl/core/error.h"
+
+namespace holdfast::bench {
+
+struct Figure {
+  std::string name;  ///< of the case: "runs ranks=4"
+  double value = 0;
+  std::string unit;
+  std::optional<double> of = {};            ///< the aim or ceiling it is held against
+  std::optional<std::uint64_t> bytes = {};  ///< moved by what was measured
+  std::string dtype = {};
+};
+
+struct Request {
+  bool quick = false;  ///< every case once and briefly: shows that the benchmark works, measures nothing
+  std::function<void(const Figure&)> report;
+};
+
+/// Seconds that pass on the wall and on this thread's processor.
+class Stopwatch {
+ public:
+  Stopwatch();
+  double wall() const;
+  double cpu() const;
+
+ private:
+  double wall_;
+  double cpu_;
+};
+
+double median(std::vector<double> values);  ///< requires one
+
+/// The simulator: how many cases a second, and what a save costs its coordinator.
+Status bench_sim(const Request& request);
+
+}  // namespace holdfast::bench

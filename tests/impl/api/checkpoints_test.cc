@@ -1,0 +1,125 @@
+#include <gtest/gtest.h>
+
+#include <filesystem>
+#include <fstream>
+#include <stdexcept>
+
+#include "impl/api/holdfast.h"
+#include "tests/impl/backend/temporary_directory.h"
+
+namespace holdfast {
+namespace {
+
+/// Rows of a 6 x 2 tensor, cut over the ranks, and a value on each.
+struct Trainer {
+  std::vector<std::uint8_t> rows;
+  StateDict state;
+
+  Trainer(Rank rank, int ranks, std::uint8_t first) {
+    ChunkLayout layout{0, {}};
+    for (Rank placed{0}; placed.value < ranks; ++placed.value) layout.placements.push_back(placed);
+    const ChunkSplit split = chunk_split(6, ranks);
+    for (std::int64_t i = 0; i < 2 * split.size(rank.value); ++i) rows.push_back(static_cast<std::uint8_t>(first + 2 * split.begin(rank.value) + i));
+    EXPECT_TRUE(state.add("rows", reinterpret_cast<std::byte*>(rows.data()), DType::u8, {6, 2}, layout, rank));
+    EXPECT_TRUE(state.add_bytes("trainer", Bytes{std::byte{first}}));
+  }
+};
+
+TEST(Checkpoints, SaveOnThreeRanksAndLoadAlone) {
+  const test::TemporaryDirectory directory;
+  const std::string folder = directory.path() + "/runs/gpt";
+  for (const Status& result : run_local_job(3, [&](Job& job) -> Status {
+         auto checkpoints = TRY(Checkpoints::open(job, folder));
+         const Trainer trainer(job.rank(), job.world_size(), 10);
+         const auto saved = checkpoints->save(trainer.state, {.step = Step{4}});
+         if (!saved) return fail(to_error(saved.error()));
+         return job.close(job.clock().after(std::chrono::seconds(5)));
+       })) {
+    EXPECT_TRUE(result) << result.error().message;
+  }
+  const auto job = Job::alone();
+  auto checkpoints = *Checkpoints::open(*job, folder);
+  EXPECT_EQ(checkpoints->latest(), "step-4.a1");
+  EXPECT_TRUE(checkpoints->verify_all()->findings.empty());
+  EXPECT_EQ(checkpoints->verify("step-4.a1")->tensors, 1u);
+  EXPECT_EQ(checkpoints->manifest("step-4.a1")->world_size, 3);
+  Trainer trainer(Rank{0}, 1, 90);
+  const auto loaded = checkpoints->load(trainer.state);
+  ASSERT_TRUE(loaded) << to_string(loaded.error());
+  EXPECT_EQ(trainer.rows, Trainer(Rank{0}, 1, 10).rows);
+  EXPECT_EQ(std::get<BytesEntry>(*trainer.state.find("trainer")).value, Bytes{std::byte{10}});
+}
+
+TEST(Checkpoints, TellNoneFromNoneIntact) {
+  const test::TemporaryDirectory directory;
+  const auto job = Job::alone();
+  auto checkpoints = *Checkpoints::open(*job, directory.path());
+  Trainer trainer(Rank{0}, 1, 1);
+  EXPECT_EQ(checkpoints->latest().error().code, ErrorCode::not_found);
+  EXPECT_EQ(to_error(checkpoints->load(trainer.state).error()).code, ErrorCode::not_found);
+  EXPECT_EQ(checkpoints->verify_all().error().code, ErrorCode::not_found);
+  ASSERT_TRUE(checkpoints->save(trainer.state, {.step = Step{1}}));
+  std::ofstream(directory.path() + "/step-1.a1/MANIFEST", std::ios::trunc) << "no manifest";
+  EXPECT_EQ(checkpoints->latest().error().code, ErrorCode::corrupt);
+  EXPECT_EQ(to_error(checkpoints->load(trainer.state).error()).code, ErrorCode::corrupt);
+  EXPECT_EQ(checkpoints->verify_all()->findings.size(), 1u);
+}
+
+TEST(Checkpoints, RecoverClearsAwayWhatACrashLeft) {
+  const test::TemporaryDirectory directory;
+  const auto job = Job::alone();
+  auto checkpoints = *Checkpoints::open(*job, directory.path());
+  ASSERT_TRUE(checkpoints->save(Trainer(Rank{0}, 1, 1).state, {.step = Step{1}}));
+  std::filesystem::create_directory(directory.path() + "/step-2.a2");
+  EXPECT_EQ(checkpoints->list()->uncommitted.size(), 1u);
+  const auto recovered = checkpoints->recover();
+  ASSERT_TRUE(recovered);
+  EXPECT_EQ(recovered->newest, "step-1.a1");
+  EXPECT_EQ(recovered->swept, std::vector<std::string>{"step-2.a2"});
+  EXPECT_TRUE(checkpoints->list()->uncommitted.empty());
+}
+
+TEST(Checkpoints, RefuseAFileAsFolder) {
+  const test::TemporaryDirectory directory;
+  const std::string file = directory.path() + "/file";
+  std::ofstream(file) << "x";
+  const auto job = Job::alone();
+  for (const std::string& path : {file, file + "/below"}) {
+    const auto checkpoints = Checkpoints::open(*job, path);
+    ASSERT_FALSE(checkpoints) << path;
+    EXPECT_EQ(checkpoints.error().message, fmt::format("make the folder \"{}\": Not a directory", path));
+  }
+}
+
+TEST(LocalJob, ARankThatThrowsIsAnErrorOfItsOwnAndLeavesTheOthersNoWait) {
+  const test::TemporaryDirectory directory;
+  const std::vector<Status> results = run_local_job(3, [&](Job& job) -> Status {
+    if (job.rank() == Rank{1}) throw std::runtime_error("lost my mind");
+    auto checkpoints = TRY(Checkpoints::open(job, directory.path()));
+    const Trainer trainer(job.rank(), job.world_size(), 1);
+    const auto saved = checkpoints->save(trainer.state, {.step = Step{1}, .deadline = std::chrono::hours(1)});
+    if (!saved) return fail(to_error(saved.error()));
+    return {};
+  });
+  ASSERT_EQ(results.size(), 3u);
+  EXPECT_EQ(results[1].error().message, "rank 1: lost my mind");
+  EXPECT_EQ(results[0].error().code, ErrorCode::peer_lost);
+  EXPECT_EQ(results[2].error(), results[0].error());
+}
+
+TEST(ToError, IsCorruptOnlyForDamageAlone) {
+  const auto code = [](std::vector<ErrorCode> codes, std::vector<Rank> lost, Outcome outcome) {
+    FailureMap failures;
+    for (std::size_t rank = 0; rank < codes.size(); ++rank) failures.add(Rank{static_cast<std::int32_t>(rank)}, {codes[rank], fmt::format("{}", rank)});
+    return to_error({"read", outcome, failures, std::move(lost)}).code;
+  };
+  EXPECT_EQ(code({ErrorCode::corrupt, ErrorCode::corrupt}, {}, Outcome::failed), ErrorCode::corrupt);
+  EXPECT_EQ(code({ErrorCode::corrupt, ErrorCode::timeout}, {}, Outcome::failed), ErrorCode::io_error);
+  EXPECT_EQ(code({ErrorCode::corrupt}, {Rank{1}}, Outcome::failed), ErrorCode::io_error);
+  EXPECT_EQ(code({ErrorCode::no_space}, {}, Outcome::failed), ErrorCode::no_space);
+  EXPECT_EQ(code({}, {Rank{1}}, Outcome::failed), ErrorCode::peer_lost);
+  EXPECT_EQ(code({ErrorCode::io_error}, {}, Outcome::unknown), ErrorCode::unknown_outcome);
+}
+
+}  // namespace
+}  // namespace holdfast
