@@ -26,6 +26,7 @@ const std::vector<Property>& catalogue();
 // The parts of the catalogue, a file each.
 std::vector<Property> round_trip_properties();
 std::vector<Property> metadata_properties();
+std::vector<Property> rule_properties();
 std::vector<Property> hook_fault_properties();
 std::vector<Property> crash_properties();
 std::vector<Property> determinism_properties();

@@ -26,9 +26,13 @@ Result<std::unique_ptr<Checkpoints>> Checkpoints::open(Job& job, const std::stri
 Checkpoints::Checkpoints(Job& job, std::shared_ptr<port::Storage> storage, port::Observer* observer)
     : job_(job), storage_(std::move(storage)), session_(job.env(*storage_, observer)) {}
 
-Checkpointed<Saved> Checkpoints::save(const StateDict& state, const SaveOptions& options) { return protocol::save(session_, state, options); }
+Checkpointed<Saved> Checkpoints::save(const StateDict& state, const SaveOptions& options) {
+  return protocol::save(session_, state, options);
+}
 
-Checkpointed<Loaded> Checkpoints::load(StateDict& destination, const LoadOptions& options) { return protocol::load(session_, destination, options); }
+Checkpointed<Loaded> Checkpoints::load(StateDict& destination, const LoadOptions& options) {
+  return protocol::load(session_, destination, options);
+}
 
 Checkpointed<Recovered> Checkpoints::recover(const RecoverOptions& options) { return protocol::recover(session_, options); }
 
@@ -38,7 +42,8 @@ Result<std::string> Checkpoints::latest() {
   const Survey found = TRY(list());
   if (!found.committed.empty()) return found.committed.front().directory;
   if (found.damaged.empty()) return fail(ErrorCode::not_found, "there is no committed checkpoint");
-  return fail(ErrorCode::corrupt, "none of {} checkpoints has an intact MANIFEST; the newest: {}", found.damaged.size(), found.damaged.front().error.message);
+  return fail(ErrorCode::corrupt, "none of {} checkpoints has an intact MANIFEST; the newest: {}", found.damaged.size(),
+              found.damaged.front().error.message);
 }
 
 Result<format::Manifest> Checkpoints::manifest(const std::string& directory) {

@@ -25,8 +25,8 @@ using protocol::Survey;
 using protocol::VerifyProgress;
 using protocol::VerifyReport;
 
-/// One Error for what a save or load says of all ranks: corrupt when damage is all there was, unknown_outcome when only the storage can tell
-/// whether there is a new checkpoint, else the code of the lowest failed rank.
+/// One Error for what a save or load says of all ranks: corrupt when damage is all there was, unknown_outcome when only the storage can
+/// tell whether there is a new checkpoint, else the code of the lowest failed rank.
 Error to_error(const CheckpointError& error);
 
 /// Used by one thread at a time.
@@ -38,7 +38,7 @@ class Checkpoints {
   /// On a storage of the caller's own; several ranks of one process may share it.
   Checkpoints(Job& job, std::shared_ptr<port::Storage> storage, port::Observer* observer = nullptr);
 
-  // Called by every rank of the job, with equal options; each rank gets the same outcome. Contracts: impl/protocol/save.h, load.h, recover.h.
+  // Called by every rank of the job, with equal options; each rank gets the same outcome. In full: impl/protocol/save.h, load.h, recover.h.
   /// Returns after the commit point: the checkpoint is durable. Blocks: at most options.deadline.
   Checkpointed<Saved> save(const StateDict& state, const SaveOptions& options);
   /// The newest committed and intact checkpoint, whatever layout it was saved from. Blocks: at most options.deadline.

@@ -4,7 +4,7 @@
 //   holdfast::StateDict state;
 //   TRY(state.add("wte", data, holdfast::DType::bf16, {50257, 768}, holdfast::ReplicatedLayout{}, job->rank()));
 //   auto checkpoints = TRY(holdfast::Checkpoints::open(*job, "runs/gpt2"));
-//   if (auto saved = checkpoints->save(state, {.step = holdfast::Step{1000}}); !saved) fmt::print(stderr, "{}\n", to_string(saved.error()));
+//   if (auto saved = checkpoints->save(state, {.step = holdfast::Step{1000}}); !saved) report(to_string(saved.error()));
 //   ...
 //   auto loaded = checkpoints->load(state);  // the newest committed and intact one, whatever layout it was saved from
 #pragma once

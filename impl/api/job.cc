@@ -35,7 +35,8 @@ int Job::world_size() const { return state_->world->world_size(); }
 port::Clock& Job::clock() { return state_->clock; }
 
 port::Env Job::env(port::Storage& storage, port::Observer* observer) {
-  return {state_->world->net(state_->rank), state_->world->data(state_->rank), storage, state_->device, state_->clock, state_->tasks, observer};
+  return {
+      state_->world->net(state_->rank), state_->world->data(state_->rank), storage, state_->device, state_->clock, state_->tasks, observer};
 }
 
 Status Job::close(port::Deadline deadline) { return state_->tasks.close(deadline); }

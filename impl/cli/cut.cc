@@ -2,7 +2,8 @@
 
 namespace holdfast::cli {
 
-Status add_part(StateDict& state, const std::string& name, std::byte* data, DType dtype, const Dims& shape, int ranks, Rank rank, Small small) {
+Status add_part(StateDict& state, const std::string& name, std::byte* data, DType dtype, const Dims& shape, int ranks, Rank rank,
+                Small small) {
   if (shape.empty() || shape[0] < ranks) {
     if (small == Small::on_one_rank && rank != Rank{0}) return {};
     return state.add(name, data, dtype, shape, ReplicatedLayout{}, rank);

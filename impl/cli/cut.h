@@ -13,6 +13,7 @@ enum class Small : std::uint8_t {
 };
 
 /// Adds the part of `rank` of a packed tensor that lies at `data` as a whole. A rank without a part gets no entry.
-Status add_part(StateDict& state, const std::string& name, std::byte* data, DType dtype, const Dims& shape, int ranks, Rank rank, Small small);
+Status add_part(StateDict& state, const std::string& name, std::byte* data, DType dtype, const Dims& shape, int ranks, Rank rank,
+                Small small);
 
 }  // namespace holdfast::cli

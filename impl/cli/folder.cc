@@ -21,7 +21,8 @@ Result<Location> locate(const std::string& path) {
   const std::string name = whole.filename().string();
   if (plan::parse_directory_name(name)) return Location{PathKind::attempt, whole.parent_path().string(), name};
   if (fs::exists(whole / protocol::manifest_name, failure)) {
-    return fail(ErrorCode::invalid_argument, "\"{}\" holds a MANIFEST but is not named as a checkpoint; expected its own name, step-N.aK", path);
+    return fail(ErrorCode::invalid_argument, "\"{}\" holds a MANIFEST but is not named as a checkpoint; expected its own name, step-N.aK",
+                path);
   }
   return Location{PathKind::folder, whole.string(), ""};
 }
@@ -56,7 +57,8 @@ std::uint64_t logical_bytes(const format::Manifest& manifest) {
 Result<std::string> choose(Checkpoints& checkpoints, const Location& location, const Console& console) {
   if (location.kind == PathKind::attempt) return location.directory;
   const Survey found = TRY(checkpoints.list());
-  for (const protocol::DamagedAttempt& attempt : found.damaged) console.note("passed over {}: {}", attempt.directory, attempt.error.message);
+  for (const protocol::DamagedAttempt& attempt : found.damaged)
+    console.note("passed over {}: {}", attempt.directory, attempt.error.message);
   Result<std::string> latest = checkpoints.latest();
   if (!latest) return fail(within(latest.error(), "\"{}\"", location.folder));
   return latest;

@@ -11,7 +11,8 @@ using Input = nlohmann::json;
 
 Result<Inventory::Tensor> tensor_of(const Input& entry, std::size_t number, const std::string& path) {
   const auto wrong = [&](std::string_view expected) {
-    return fail(ErrorCode::invalid_argument, "layout \"{}\": tensor {} is {}; expected {}", path, number, one_line(entry.dump(-1, ' ', true, Input::error_handler_t::replace), 80), expected);
+    return fail(ErrorCode::invalid_argument, "layout \"{}\": tensor {} is {}; expected {}", path, number,
+                one_line(entry.dump(-1, ' ', true, Input::error_handler_t::replace), 80), expected);
   };
   if (!entry.is_object()) return wrong("an object");
   const auto name = entry.find("name"), dtype = entry.find("dtype"), shape = entry.find("shape");
@@ -20,7 +21,9 @@ Result<Inventory::Tensor> tensor_of(const Input& entry, std::size_t number, cons
   if (shape == entry.end() || !shape->is_array()) return wrong("a \"shape\", a list of sizes");
   Inventory::Tensor tensor{*name, DType::f32, {}};
   const auto known = dtype_from_string(dtype->get_ref<const std::string&>());
-  if (!known) return fail(ErrorCode::unsupported, "layout \"{}\": tensor \"{}\": unknown dtype {}", path, tensor.name, dtype->dump(-1, ' ', true, Input::error_handler_t::replace));
+  if (!known)
+    return fail(ErrorCode::unsupported, "layout \"{}\": tensor \"{}\": unknown dtype {}", path, tensor.name,
+                dtype->dump(-1, ' ', true, Input::error_handler_t::replace));
   tensor.dtype = *known;
   for (const Input& size : *shape) {
     if (!size.is_number_unsigned() || size.get<std::uint64_t>() > std::uint64_t{1} << 62) return wrong("sizes that are integers from 0");
@@ -65,7 +68,8 @@ Result<Inventory> from_safetensors(const std::string& path) {
   Inventory inventory;
   inventory.name = path;
   for (const format::SafetensorsTensor& tensor : file.header.tensors) {
-    if (!tensor.known_dtype()) return fail(ErrorCode::unsupported, "\"{}\": tensor \"{}\": unknown dtype {}", path, tensor.name, tensor.dtype);
+    if (!tensor.known_dtype())
+      return fail(ErrorCode::unsupported, "\"{}\": tensor \"{}\": unknown dtype {}", path, tensor.name, tensor.dtype);
     inventory.tensors.push_back({tensor.name, *tensor.known_dtype(), tensor.shape});
   }
   inventory.elements = inventory.parameters = elements_of(inventory);

@@ -9,7 +9,8 @@
 
 namespace holdfast::cli {
 
-CLI::App* add_verb(CLI::App& app, Command& command, const std::string& name, const std::string& description, const std::string& example, Verb run) {
+CLI::App* add_verb(CLI::App& app, Command& command, const std::string& name, const std::string& description, const std::string& example,
+                   Verb run) {
   CLI::App* verb = app.add_subcommand(name, description);
   verb->footer("\n" + example);
   verb->add_flag("--json", command.console.json, "Print the result as one JSON object");

@@ -21,7 +21,9 @@ class MeteredStorage : public port::Storage {
   Status write_all(port::FileId file, std::span<const port::WritePiece> pieces, port::Deadline deadline) override;
   Status read_all(port::FileId file, std::span<const port::ReadPiece> pieces, port::Deadline deadline) override;
   Result<std::uint64_t> size(port::FileId file, port::Deadline deadline) override { return inner_->size(file, deadline); }
-  Status truncate(port::FileId file, std::uint64_t size, port::Deadline deadline) override { return inner_->truncate(file, size, deadline); }
+  Status truncate(port::FileId file, std::uint64_t size, port::Deadline deadline) override {
+    return inner_->truncate(file, size, deadline);
+  }
   Status sync(port::FileId file, port::Deadline deadline) override { return inner_->sync(file, deadline); }
   Status rename(std::string_view from, std::string_view to, port::Deadline deadline) override { return inner_->rename(from, to, deadline); }
   Status link_if_absent(std::string_view from, std::string_view to, port::Deadline deadline) override {
@@ -29,7 +31,9 @@ class MeteredStorage : public port::Storage {
   }
   Status remove(std::string_view path, port::Deadline deadline) override { return inner_->remove(path, deadline); }
   Status remove_directory(std::string_view path, port::Deadline deadline) override { return inner_->remove_directory(path, deadline); }
-  Result<std::vector<port::DirectoryEntry>> list(std::string_view path, port::Deadline deadline) override { return inner_->list(path, deadline); }
+  Result<std::vector<port::DirectoryEntry>> list(std::string_view path, port::Deadline deadline) override {
+    return inner_->list(path, deadline);
+  }
   Status sync_directory(std::string_view path, port::Deadline deadline) override { return inner_->sync_directory(path, deadline); }
 
  private:

@@ -17,7 +17,9 @@ namespace holdfast::cli {
 namespace {
 
 tl::unexpected<Error> refused(int reason, std::string_view doing, const std::string& path) {
-  const ErrorCode code = reason == ENOSPC || reason == EDQUOT ? ErrorCode::no_space : reason == EEXIST ? ErrorCode::already_exists : ErrorCode::io_error;
+  const ErrorCode code = reason == ENOSPC || reason == EDQUOT ? ErrorCode::no_space
+                         : reason == EEXIST                   ? ErrorCode::already_exists
+                                                              : ErrorCode::io_error;
   return fail(code, "{} \"{}\": {}", doing, path, std::strerror(reason));
 }
 
@@ -46,9 +48,10 @@ mode_t usual_mode() {
 }  // namespace
 
 Status check_output(const std::string& path, Existing existing) {
-  struct stat status {};
+  struct stat status{};
   if (::stat(path.c_str(), &status) != 0) return {};
-  if (S_ISDIR(status.st_mode)) return fail(ErrorCode::invalid_argument, "write \"{}\": it is a directory; expected the name of a file", path);
+  if (S_ISDIR(status.st_mode))
+    return fail(ErrorCode::invalid_argument, "write \"{}\": it is a directory; expected the name of a file", path);
   if (existing == Existing::refuse) return fail(ErrorCode::already_exists, "write \"{}\": it exists; --force replaces it", path);
   return {};
 }
@@ -70,7 +73,8 @@ Result<OutputFile> OutputFile::create(const std::string& path, std::size_t bytes
 Status OutputFile::reserve(std::size_t bytes) {
   if (bytes == 0) return {};
   // A full disk shows here, and not as a signal when the mapping is written.
-  if (const int reason = ::posix_fallocate(fd_, 0, static_cast<off_t>(bytes)); reason != 0) return refused(reason, "reserve space for", path_);
+  if (const int reason = ::posix_fallocate(fd_, 0, static_cast<off_t>(bytes)); reason != 0)
+    return refused(reason, "reserve space for", path_);
   void* mapping = ::mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, fd_, 0);
   if (mapping == MAP_FAILED) return refused(errno, "map", temporary_);
   bytes_ = {static_cast<std::byte*>(mapping), bytes};

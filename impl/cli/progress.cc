@@ -22,7 +22,8 @@ std::string rate_text(std::uint64_t bytes, double seconds) {
 }
 
 Progress::Progress(const Console& console, std::uint64_t total_bytes)
-    : verb_(console.verb), silent_(console.quiet), terminal_(::isatty(STDERR_FILENO)), total_(total_bytes), start_(std::chrono::steady_clock::now()) {
+    : verb_(console.verb), silent_(console.quiet), terminal_(::isatty(STDERR_FILENO)), total_(total_bytes),
+      start_(std::chrono::steady_clock::now()) {
   next_ = start_;
   next_ += terminal_ ? Time::duration(first_bar) : Time::duration(next_line);
 }
@@ -69,7 +70,8 @@ std::string Progress::line() const {
   const std::string what = step_.empty() ? verb_ : fmt::format("{} ({})", verb_, step_);
   if (total_ == 0) return fmt::format("{}: {}, {}", what, plan::bytes_text(done_), rate_text(done_, elapsed));
   const double share = std::min(1.0, static_cast<double>(done_) / static_cast<double>(total_));
-  std::string text = fmt::format("{}: {:3.0f}% {} of {}, {}", what, 100 * share, plan::bytes_text(done_), plan::bytes_text(total_), rate_text(done_, elapsed));
+  std::string text = fmt::format("{}: {:3.0f}% {} of {}, {}", what, 100 * share, plan::bytes_text(done_), plan::bytes_text(total_),
+                                 rate_text(done_, elapsed));
   if (share > 0) text += fmt::format(", {:.0f} s left", elapsed * (1 - share) / share);
   if (!terminal_) return text;
   constexpr std::size_t width = 24;

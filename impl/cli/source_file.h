@@ -33,8 +33,8 @@ struct SafetensorsFile {
   ByteView data(const format::SafetensorsTensor& tensor) const { return data().subspan(tensor.begin, tensor.end - tensor.begin); }
 };
 
-/// Decodes the header and checks that the file is as long as it says. Errors: invalid_argument when the file does not begin as a safetensors
-/// file does and is not named as one; corrupt when it is a damaged one.
+/// Decodes the header and checks that the file is as long as it says. Errors: invalid_argument when the file does not begin as a
+/// safetensors file does and is not named as one; corrupt when it is a damaged one.
 Result<SafetensorsFile> open_safetensors(const std::string& path);
 
 }  // namespace holdfast::cli

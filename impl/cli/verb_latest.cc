@@ -40,13 +40,14 @@ Result<Report> latest(const Arguments& arguments, const Console& console) {
     }
     Report report;
     report.text = attempt.directory + "\n";
-    report.json = {{"directory", attempt.directory}, {"path", location.folder + "/" + attempt.directory},
+    report.json = {{"directory", attempt.directory},          {"path", location.folder + "/" + attempt.directory},
                    {"step", attempt.committed.id.step.value}, {"sequence", attempt.committed.sequence},
-                   {"verified", arguments.verified}, {"skipped", skipped}};
+                   {"verified", arguments.verified},          {"skipped", skipped}};
     return report;
   }
   if (skipped.empty()) return fail(ErrorCode::not_found, "\"{}\": there is no committed checkpoint", arguments.path);
-  return fail(ErrorCode::corrupt, "\"{}\": none of {} checkpoints is intact; the newest: {}", arguments.path, skipped.size(), skipped.front());
+  return fail(ErrorCode::corrupt, "\"{}\": none of {} checkpoints is intact; the newest: {}", arguments.path, skipped.size(),
+              skipped.front());
 }
 
 }  // namespace

@@ -51,7 +51,8 @@ class Loading {
   Result<Report> run() {
     TRY(check_output(arguments_.destination, arguments_.existing()));
     Location location = TRY(locate(arguments_.source));
-    if (location.kind == PathKind::file) return fail(ErrorCode::invalid_argument, "load \"{}\": it is a file; expected a folder of checkpoints", arguments_.source);
+    if (location.kind == PathKind::file)
+      return fail(ErrorCode::invalid_argument, "load \"{}\": it is a file; expected a folder of checkpoints", arguments_.source);
     if (!arguments_.directory.empty()) location = {PathKind::attempt, location.folder, arguments_.directory};
     Progress survey_progress(console_, 0);
     OpenFolder folder = TRY(OpenFolder::open(location, survey_progress));
@@ -65,7 +66,8 @@ class Loading {
       skip(directory, whole.error().message);
     }
     if (skipped_.empty()) return fail(ErrorCode::not_found, "load \"{}\": there is no committed checkpoint", arguments_.source);
-    return fail(ErrorCode::corrupt, "load \"{}\": none of {} checkpoints is intact; the newest: {}", arguments_.source, skipped_.size(), skipped_.front());
+    return fail(ErrorCode::corrupt, "load \"{}\": none of {} checkpoints is intact; the newest: {}", arguments_.source, skipped_.size(),
+                skipped_.front());
   }
 
  private:
@@ -162,11 +164,13 @@ class Loading {
 
   Result<Report> report(const std::string& directory, const Whole& whole) const {
     Report report;
-    report.text = fmt::format("{}: {}, {} to \"{}\"\n", directory, count_text(whole.tensors, "tensor"), plan::bytes_text(whole.bytes), arguments_.destination);
+    report.text = fmt::format("{}: {}, {} to \"{}\"\n", directory, count_text(whole.tensors, "tensor"), plan::bytes_text(whole.bytes),
+                              arguments_.destination);
     Json values = Json::object();
     for (const auto& [name, value] : whole.values) values[name] = value.size();
-    report.json = {{"directory", directory}, {"file", arguments_.destination}, {"ranks", arguments_.ranks}, {"tensors", whole.tensors},
-                   {"bytes", whole.bytes}, {"values", values}, {"skipped", skipped_}};
+    report.json = {{"directory", directory},   {"file", arguments_.destination}, {"ranks", arguments_.ranks},
+                   {"tensors", whole.tensors}, {"bytes", whole.bytes},           {"values", values},
+                   {"skipped", skipped_}};
     return report;
   }
 
@@ -188,10 +192,14 @@ void add_load(CLI::App& app, Command& command) {
   verb->add_option("SRC", arguments->source, "A folder of checkpoints, or one checkpoint in it")->required();
   verb->add_option("DST", arguments->destination, "The safetensors file to make")->required();
   verb->add_option("--directory", arguments->directory, "This checkpoint of the folder (step-7.a1), and no other");
-  verb->add_option("--ranks", arguments->ranks, "Load as so many ranks, threads, each a part of the rows")->check(CLI::Range(1, local_ranks_max))->capture_default_str();
+  verb->add_option("--ranks", arguments->ranks, "Load as so many ranks, threads, each a part of the rows")
+      ->check(CLI::Range(1, local_ranks_max))
+      ->capture_default_str();
   verb->add_option("--bytes", arguments->values, "Write byte values to files in this directory");
   verb->add_flag("--force", arguments->force, "Replace DST where it exists");
-  verb->add_option("--deadline", arguments->deadline_s, "Seconds after which the load gives up")->check(CLI::Range(1.0, 1e6))->capture_default_str();
+  verb->add_option("--deadline", arguments->deadline_s, "Seconds after which the load gives up")
+      ->check(CLI::Range(1.0, 1e6))
+      ->capture_default_str();
 }
 
 }  // namespace holdfast::cli

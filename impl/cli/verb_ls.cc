@@ -9,7 +9,8 @@ namespace {
 
 std::string row(std::string_view name, std::string_view step, std::string_view sequence, std::string_view state, std::string_view ranks,
                 std::string_view tensors, std::string_view bytes, std::string_view note) {
-  std::string line = fmt::format("{:<18} {:>10} {:>8}  {:<11} {:>6} {:>8} {:>10}  {}", name, step, sequence, state, ranks, tensors, bytes, note);
+  std::string line =
+      fmt::format("{:<18} {:>10} {:>8}  {:<11} {:>6} {:>8} {:>10}  {}", name, step, sequence, state, ranks, tensors, bytes, note);
   line.erase(line.find_last_not_of(' ') + 1);
   return line + "\n";
 }
@@ -29,19 +30,32 @@ Result<Report> ls(const std::string& path, const Console& console) {
     const format::Manifest manifest = TRY(folder.checkpoints().manifest(attempt.directory));
     const std::uint64_t bytes = stored(manifest).bytes;
     report.text += row(attempt.directory, fmt::format("{}", manifest.step), fmt::format("{}", manifest.sequence), "committed",
-                       fmt::format("{}", manifest.world_size), fmt::format("{}", manifest.tensors.size()), plan::bytes_text(bytes), newest ? "newest" : "");
-    attempts.push_back({{"directory", attempt.directory}, {"step", manifest.step.value}, {"attempt", manifest.attempt}, {"sequence", manifest.sequence},
-                        {"state", "committed"}, {"ranks", manifest.world_size}, {"tensors", manifest.tensors.size()}, {"bytes", bytes}, {"newest", newest}});
+                       fmt::format("{}", manifest.world_size), fmt::format("{}", manifest.tensors.size()), plan::bytes_text(bytes),
+                       newest ? "newest" : "");
+    attempts.push_back({{"directory", attempt.directory},
+                        {"step", manifest.step.value},
+                        {"attempt", manifest.attempt},
+                        {"sequence", manifest.sequence},
+                        {"state", "committed"},
+                        {"ranks", manifest.world_size},
+                        {"tensors", manifest.tensors.size()},
+                        {"bytes", bytes},
+                        {"newest", newest}});
   }
   for (const protocol::DamagedAttempt& attempt : found.damaged) {
     report.text += row(attempt.directory, fmt::format("{}", attempt.id.step), "-", "damaged", "-", "-", "-", attempt.error.message);
-    attempts.push_back({{"directory", attempt.directory}, {"step", attempt.id.step.value}, {"attempt", attempt.id.attempt}, {"state", "damaged"},
-                        {"error", to_json(attempt.error)}, {"newest", false}});
+    attempts.push_back({{"directory", attempt.directory},
+                        {"step", attempt.id.step.value},
+                        {"attempt", attempt.id.attempt},
+                        {"state", "damaged"},
+                        {"error", to_json(attempt.error)},
+                        {"newest", false}});
   }
   for (const plan::AttemptId id : found.uncommitted) {
     const std::string name = plan::directory_name(id);
     report.text += row(name, fmt::format("{}", id.step), "-", "uncommitted", "-", "-", "-", "");
-    attempts.push_back({{"directory", name}, {"step", id.step.value}, {"attempt", id.attempt}, {"state", "uncommitted"}, {"newest", false}});
+    attempts.push_back(
+        {{"directory", name}, {"step", id.step.value}, {"attempt", id.attempt}, {"state", "uncommitted"}, {"newest", false}});
   }
   report.json = {{"folder", location.folder}, {"attempts", attempts}};
   if (found.all.empty()) console.note("\"{}\" holds no checkpoint", path);

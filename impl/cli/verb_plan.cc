@@ -47,7 +47,8 @@ Result<Planned> make_plan(const Inventory& inventory, const Arguments& arguments
     planned.local.push_back(TRY(plan::local_save_plan(state)));
   }
   for (const Inventory::Value& value : inventory.values) {
-    planned.local[0].items.push_back({.index = {value.name, {}, {}}, .type = WriteItemType::bytes, .chunk = {}, .shape = {}, .nbytes = value.bytes});
+    planned.local[0].items.push_back(
+        {.index = {value.name, {}, {}}, .type = WriteItemType::bytes, .chunk = {}, .shape = {}, .nbytes = value.bytes});
   }
   planned.global = TRY(plan::global_save_plan(planned.local));
   planned.save = plan::summarize(planned.global, planned.local);
@@ -69,7 +70,8 @@ reports::FileOf files_of(const std::vector<SavePlan>& plans) {
     std::uint32_t values = 0;
     for (const WriteItem& item : plans[r].items) {
       const bool is_value = item.type == WriteItemType::bytes;
-      files[item.index] = is_value ? fmt::format("bytes-{:05}-{:03}.bin", rank, values++) : format::segment_name(rank, boxes[item.index.fqn]++);
+      files[item.index] =
+          is_value ? fmt::format("bytes-{:05}-{:03}.bin", rank, values++) : format::segment_name(rank, boxes[item.index.fqn]++);
     }
   }
   return files;
@@ -78,9 +80,8 @@ reports::FileOf files_of(const std::vector<SavePlan>& plans) {
 Status draw(const Planned& planned, const Arguments& arguments) {
   if (arguments.dot.empty() && arguments.svg.empty()) return {};
   const reports::SaveContext context{{}, &planned.local};
-  const std::string dot = arguments.to > 0
-                              ? reports::load_plan_dot(planned.load, planned.global.metadata, files_of(planned.global.plans))
-                              : reports::save_plan_dot(planned.global.plans, planned.global.metadata, {}, context);
+  const std::string dot = arguments.to > 0 ? reports::load_plan_dot(planned.load, planned.global.metadata, files_of(planned.global.plans))
+                                           : reports::save_plan_dot(planned.global.plans, planned.global.metadata, {}, context);
   if (!arguments.dot.empty()) TRY(write_output(arguments.dot, as_bytes(dot), Existing::replace));
   if (arguments.svg.empty()) return {};
   const std::string svg = TRY(reports::render_svg(dot));
@@ -92,15 +93,22 @@ Json json_of(const plan::Spread& spread) { return {{"min", spread.min}, {"median
 Json json_of(const std::vector<plan::Finding>& findings) {
   Json list = Json::array();
   for (const plan::Finding& finding : findings) {
-    list.push_back({{"severity", finding.severity == plan::Severity::error ? "error" : "warning"}, {"id", finding.id}, {"message", finding.message}});
+    list.push_back(
+        {{"severity", finding.severity == plan::Severity::error ? "error" : "warning"}, {"id", finding.id}, {"message", finding.message}});
   }
   return list;
 }
 
 Json json_of(const plan::LoadSummary& load) {
-  return {{"ranks", load.ranks}, {"items", load.items}, {"needed_bytes", load.needed_bytes}, {"read_bytes", load.read_bytes},
-          {"amplification", load.amplification}, {"files_a_rank_max", load.files_a_rank_max}, {"bytes_a_rank", json_of(load.bytes_a_rank)},
-          {"imbalance", load.imbalance}, {"findings", json_of(load.findings)}};
+  return {{"ranks", load.ranks},
+          {"items", load.items},
+          {"needed_bytes", load.needed_bytes},
+          {"read_bytes", load.read_bytes},
+          {"amplification", load.amplification},
+          {"files_a_rank_max", load.files_a_rank_max},
+          {"bytes_a_rank", json_of(load.bytes_a_rank)},
+          {"imbalance", load.imbalance},
+          {"findings", json_of(load.findings)}};
 }
 
 /// "1,234,567".
@@ -116,14 +124,24 @@ Result<Report> plan_verb(const Arguments& arguments, const Console& console) {
   TRY(draw(planned, arguments));
   const plan::SaveSummary& save = planned.save;
   Report report;
-  report.text = fmt::format("layout        {}\nparameters    {}\nelements      {} in {} tensors\n", inventory.name, with_commas(inventory.parameters),
-                            with_commas(inventory.elements), with_commas(inventory.tensors.size())) +
+  report.text = fmt::format("layout        {}\nparameters    {}\nelements      {} in {} tensors\n", inventory.name,
+                            with_commas(inventory.parameters), with_commas(inventory.elements), with_commas(inventory.tensors.size())) +
                 plan::to_string(save);
   if (arguments.to > 0) report.text += fmt::format("\nload on {} ranks\n", arguments.to) + plan::to_string(planned.load_summary);
-  report.json = {{"source", arguments.source}, {"name", inventory.name}, {"parameters", inventory.parameters}, {"elements", inventory.elements},
-                 {"tensors", inventory.tensors.size()}, {"bytes", save.logical_bytes}, {"ranks", save.ranks}, {"files", save.files},
-                 {"chunks", save.chunks}, {"written_bytes", save.written_bytes}, {"dedup_saved_bytes", save.dedup_saved_bytes},
-                 {"bytes_a_rank", json_of(save.bytes_a_rank)}, {"imbalance", save.imbalance}, {"findings", json_of(save.findings)}};
+  report.json = {{"source", arguments.source},
+                 {"name", inventory.name},
+                 {"parameters", inventory.parameters},
+                 {"elements", inventory.elements},
+                 {"tensors", inventory.tensors.size()},
+                 {"bytes", save.logical_bytes},
+                 {"ranks", save.ranks},
+                 {"files", save.files},
+                 {"chunks", save.chunks},
+                 {"written_bytes", save.written_bytes},
+                 {"dedup_saved_bytes", save.dedup_saved_bytes},
+                 {"bytes_a_rank", json_of(save.bytes_a_rank)},
+                 {"imbalance", save.imbalance},
+                 {"findings", json_of(save.findings)}};
   if (arguments.to > 0) report.json["load"] = json_of(planned.load_summary);
   const auto first_error = std::ranges::find(save.findings, plan::Severity::error, &plan::Finding::severity);
   if (first_error != save.findings.end()) report.cause = plan::to_string(*first_error);
@@ -138,7 +156,8 @@ void add_plan(CLI::App& app, Command& command) {
                             "Example: holdfast plan layout.json --ranks 8 --to 6 --svg plan.svg\n\n"
                             "Tensors are cut along dimension 0; one with fewer rows than ranks is replicated, and written once.",
                             [arguments](const Console& console) { return plan_verb(*arguments, console); });
-  verb->add_option("SRC", arguments->source, "A checkpoint, a folder of them, a safetensors file, or a layout: JSON with \"tensors\"")->required();
+  verb->add_option("SRC", arguments->source, "A checkpoint, a folder of them, a safetensors file, or a layout: JSON with \"tensors\"")
+      ->required();
   verb->add_option("--ranks", arguments->ranks, "Ranks that save")->check(CLI::Range(1, planned_ranks_max))->capture_default_str();
   verb->add_option("--to", arguments->to, "Ranks that load what was saved")->check(CLI::Range(1, planned_ranks_max));
   verb->add_option("--dot", arguments->dot, "Write the picture as Graphviz text");

@@ -29,7 +29,8 @@ struct Arguments {
 Status check_source(const SafetensorsFile& source) {
   for (const format::SafetensorsTensor& tensor : source.header.tensors) {
     if (tensor.known_dtype()) continue;
-    return fail(ErrorCode::unsupported, "save \"{}\": tensor \"{}\" is of dtype {}; expected one of whole bytes", source.file.path(), tensor.name, tensor.dtype);
+    return fail(ErrorCode::unsupported, "save \"{}\": tensor \"{}\" is of dtype {}; expected one of whole bytes", source.file.path(),
+                tensor.name, tensor.dtype);
   }
   return {};
 }
@@ -48,7 +49,8 @@ Result<StateDict> state_of(const SafetensorsFile& source, int ranks, Rank rank) 
 Result<Step> next_step(Checkpoints& checkpoints, const Console& console) {
   Step step{0};
   for (const plan::AttemptId id : TRY(checkpoints.list()).all) step = std::max(step, id.step);
-  if (step.value >= step_max) return fail(ErrorCode::invalid_argument, "save: there is a checkpoint of step {}; expected a --step for the new one", step);
+  if (step.value >= step_max)
+    return fail(ErrorCode::invalid_argument, "save: there is a checkpoint of step {}; expected a --step for the new one", step);
   ++step.value;
   console.note("save: step {}, one above the highest there", step);
   return step;
@@ -86,9 +88,17 @@ Result<Report> save(const Arguments& arguments, const Console& console) {
   const std::uint64_t bytes = source.data().size();
   Report report;
   report.text = fmt::format("{}: step {}, {}, {}, {}, {:.2f} s, {}\n", saved.directory, options.step, count_text(tensors, "tensor"),
-                            plan::bytes_text(bytes), count_text(static_cast<std::size_t>(arguments.ranks), "rank"), progress.seconds(), rate_text(bytes, progress.seconds()));
-  report.json = {{"folder", arguments.folder}, {"directory", saved.directory}, {"step", options.step.value}, {"sequence", saved.sequence},
-                 {"ranks", arguments.ranks}, {"tensors", tensors}, {"bytes", bytes}, {"seconds", progress.seconds()}, {"warnings", saved.warnings}};
+                            plan::bytes_text(bytes), count_text(static_cast<std::size_t>(arguments.ranks), "rank"), progress.seconds(),
+                            rate_text(bytes, progress.seconds()));
+  report.json = {{"folder", arguments.folder},
+                 {"directory", saved.directory},
+                 {"step", options.step.value},
+                 {"sequence", saved.sequence},
+                 {"ranks", arguments.ranks},
+                 {"tensors", tensors},
+                 {"bytes", bytes},
+                 {"seconds", progress.seconds()},
+                 {"warnings", saved.warnings}};
   return report;
 }
 
@@ -96,20 +106,28 @@ Result<Report> save(const Arguments& arguments, const Console& console) {
 
 void add_save(CLI::App& app, Command& command) {
   const auto arguments = std::make_shared<Arguments>();
-  CLI::App* verb = add_verb(app, command, "save", "Save a safetensors file as a new checkpoint, all of it or nothing.",
-                            "Example: holdfast save model.safetensors checkpoints --step 100 --ranks 4\n\n"
-                            "A save that fails or is interrupted, even by SIGKILL or a power cut, leaves older checkpoints as they were; what it\n"
-                            "wrote is no checkpoint and is swept by the next save that commits.",
-                            [arguments](const Console& console) { return save(*arguments, console); });
+  CLI::App* verb =
+      add_verb(app, command, "save", "Save a safetensors file as a new checkpoint, all of it or nothing.",
+               "Example: holdfast save model.safetensors checkpoints --step 100 --ranks 4\n\n"
+               "A save that fails or is interrupted, even by SIGKILL or a power cut, leaves older checkpoints as they were; what it\n"
+               "wrote is no checkpoint and is swept by the next save that commits.",
+               [arguments](const Console& console) { return save(*arguments, console); });
   verb->add_option("SRC", arguments->source, "A safetensors file")->required();
   verb->add_option("DST", arguments->folder, "A folder of checkpoints, made if absent")->required();
-  verb->add_option("--step", arguments->step, "The trainer's step; default: 1 + the highest in DST")->check(CLI::Range(std::int64_t{0}, step_max));
-  verb->add_option("--ranks", arguments->ranks, "Save as so many ranks, threads, each a part of the rows")->check(CLI::Range(1, local_ranks_max))->capture_default_str();
+  verb->add_option("--step", arguments->step, "The trainer's step; default: 1 + the highest in DST")
+      ->check(CLI::Range(std::int64_t{0}, step_max));
+  verb->add_option("--ranks", arguments->ranks, "Save as so many ranks, threads, each a part of the rows")
+      ->check(CLI::Range(1, local_ranks_max))
+      ->capture_default_str();
   verb->add_option("--block-bytes", arguments->block_bytes, "Bytes of data that share one digest")
-      ->check(CLI::Range(std::uint32_t{64}, std::uint32_t{1} << 30))->capture_default_str();
+      ->check(CLI::Range(std::uint32_t{64}, std::uint32_t{1} << 30))
+      ->capture_default_str();
   verb->add_option("--keep", arguments->keep, "Newest checkpoints to keep; older ones are removed after the commit")
-      ->check(CLI::Range(std::size_t{1}, std::size_t{1} << 30))->capture_default_str();
-  verb->add_option("--deadline", arguments->deadline_s, "Seconds after which the save gives up")->check(CLI::Range(1.0, 1e6))->capture_default_str();
+      ->check(CLI::Range(std::size_t{1}, std::size_t{1} << 30))
+      ->capture_default_str();
+  verb->add_option("--deadline", arguments->deadline_s, "Seconds after which the save gives up")
+      ->check(CLI::Range(1.0, 1e6))
+      ->capture_default_str();
 }
 
 }  // namespace holdfast::cli

@@ -14,14 +14,23 @@ std::string text_of(const Dims& dims) { return to_string({dims.data(), dims.size
 Json json_of(const Dims& dims) { return std::vector<std::int64_t>(dims.begin(), dims.end()); }
 
 Json head_of(const std::string& directory, const format::Manifest& manifest) {
-  return {{"directory", directory},   {"step", manifest.step.value},          {"attempt", manifest.attempt},
-          {"sequence", manifest.sequence}, {"parent", manifest.parent},        {"ranks", manifest.world_size},
-          {"block_bytes", manifest.block_bytes}, {"logical_bytes", logical_bytes(manifest)}, {"stored_bytes", stored(manifest).bytes}};
+  return {{"directory", directory},
+          {"step", manifest.step.value},
+          {"attempt", manifest.attempt},
+          {"sequence", manifest.sequence},
+          {"parent", manifest.parent},
+          {"ranks", manifest.world_size},
+          {"block_bytes", manifest.block_bytes},
+          {"logical_bytes", logical_bytes(manifest)},
+          {"stored_bytes", stored(manifest).bytes}};
 }
 
 Json tensor_json(const std::string& name, const format::TensorRecord& record) {
-  return {{"name", name}, {"dtype", to_string(record.metadata.dtype)}, {"shape", json_of(record.metadata.shape)},
-          {"chunks", record.metadata.chunks.size()}, {"digest", to_string(record.digest)}};
+  return {{"name", name},
+          {"dtype", to_string(record.metadata.dtype)},
+          {"shape", json_of(record.metadata.shape)},
+          {"chunks", record.metadata.chunks.size()},
+          {"digest", to_string(record.digest)}};
 }
 
 std::string tensor_line(const std::string& name, const format::TensorRecord& record) {
@@ -47,7 +56,8 @@ Result<Report> show_tensor(const std::string& directory, const format::Manifest&
     const std::uint64_t offset = segment.header_bytes + location.offset;
     const std::uint64_t bytes = static_cast<std::uint64_t>(box.volume()) * size_bytes(record.metadata.dtype);
     report.text += fmt::format("  {:<28} {} @ {}+{}\n", to_string(box), segment.path, offset, bytes);
-    chunks.push_back({{"offset", json_of(box.offset)}, {"size", json_of(box.size)}, {"file", segment.path}, {"file_offset", offset}, {"bytes", bytes}});
+    chunks.push_back(
+        {{"offset", json_of(box.offset)}, {"size", json_of(box.size)}, {"file", segment.path}, {"file_offset", offset}, {"bytes", bytes}});
   }
   report.json["chunks"] = chunks;
   return report;
@@ -55,11 +65,12 @@ Result<Report> show_tensor(const std::string& directory, const format::Manifest&
 
 Report show_all(const std::string& directory, const format::Manifest& manifest) {
   Report report;
-  report.text = fmt::format("{}: step {}, attempt {}, sequence {}, parent {}\n{}, {}, {}, {} in {}, blocks of {}\n", directory,
-                            manifest.step, manifest.attempt, manifest.sequence, manifest.parent.empty() ? "none" : manifest.parent,
-                            count_text(static_cast<std::size_t>(manifest.world_size), "rank"), count_text(manifest.tensors.size(), "tensor"),
-                            count_text(manifest.bytes.size(), "byte value"), plan::bytes_text(stored(manifest).bytes), count_text(stored(manifest).files, "file"),
-                            plan::bytes_text(manifest.block_bytes));
+  report.text =
+      fmt::format("{}: step {}, attempt {}, sequence {}, parent {}\n{}, {}, {}, {} in {}, blocks of {}\n", directory, manifest.step,
+                  manifest.attempt, manifest.sequence, manifest.parent.empty() ? "none" : manifest.parent,
+                  count_text(static_cast<std::size_t>(manifest.world_size), "rank"), count_text(manifest.tensors.size(), "tensor"),
+                  count_text(manifest.bytes.size(), "byte value"), plan::bytes_text(stored(manifest).bytes),
+                  count_text(stored(manifest).files, "file"), plan::bytes_text(manifest.block_bytes));
   Json tensors = Json::array(), values = Json::array(), segments = Json::array();
   report.text += "\ntensors\n";
   for (const auto& [name, record] : manifest.tensors) {
@@ -73,8 +84,11 @@ Report show_all(const std::string& directory, const format::Manifest& manifest) 
   }
   report.text += "\nsegments\n";
   for (const format::SegmentRecord& segment : manifest.segments) {
-    report.text += fmt::format("{:<40} {} bytes, header {}  {}\n", segment.path, segment.file_bytes, segment.header_bytes, to_string(segment.header_digest));
-    segments.push_back({{"file", segment.path}, {"bytes", segment.file_bytes}, {"header_bytes", segment.header_bytes},
+    report.text += fmt::format("{:<40} {} bytes, header {}  {}\n", segment.path, segment.file_bytes, segment.header_bytes,
+                               to_string(segment.header_digest));
+    segments.push_back({{"file", segment.path},
+                        {"bytes", segment.file_bytes},
+                        {"header_bytes", segment.header_bytes},
                         {"header_digest", to_string(segment.header_digest)}});
   }
   report.json = head_of(directory, manifest);
@@ -97,8 +111,9 @@ Result<Report> show(const Arguments& arguments, const Console& console) {
 
 void add_show(CLI::App& app, Command& command) {
   const auto arguments = std::make_shared<Arguments>();
-  CLI::App* verb = add_verb(app, command, "show", "Show what a checkpoint holds, and where.", "Example: holdfast show checkpoints --tensor wte.weight",
-                            [arguments](const Console& console) { return show(*arguments, console); });
+  CLI::App* verb =
+      add_verb(app, command, "show", "Show what a checkpoint holds, and where.", "Example: holdfast show checkpoints --tensor wte.weight",
+               [arguments](const Console& console) { return show(*arguments, console); });
   verb->add_option("PATH", arguments->path, "One checkpoint, or a folder of them: the newest committed one")->required();
   verb->add_option("--tensor", arguments->tensor, "The chunks of this tensor, with file and offset");
 }

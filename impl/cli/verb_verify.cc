@@ -24,12 +24,14 @@ Report report_of(const std::string& path, const Verified& verified) {
     findings.push_back({{"file", finding.file}, {"message", finding.message}});
   }
   if (found.findings.empty()) {
-    report.text = fmt::format("{}: {}; {}, {}, {}\n", path, verified.what, count_text(found.files, "file"), count_text(found.tensors, "tensor"), plan::bytes_text(found.bytes));
+    report.text = fmt::format("{}: {}; {}, {}, {}\n", path, verified.what, count_text(found.files, "file"),
+                              count_text(found.tensors, "tensor"), plan::bytes_text(found.bytes));
   } else {
     const std::string first = fmt::format("{}: {}", found.findings[0].file, found.findings[0].message);
     report.cause = found.findings.size() == 1 ? first : fmt::format("{} findings; the first: {}", found.findings.size(), first);
   }
-  report.json = {{"path", path}, {"what", verified.what}, {"findings", findings}, {"files", found.files}, {"tensors", found.tensors}, {"bytes", found.bytes}};
+  report.json = {{"path", path},         {"what", verified.what},    {"findings", findings},
+                 {"files", found.files}, {"tensors", found.tensors}, {"bytes", found.bytes}};
   return report;
 }
 
@@ -43,8 +45,9 @@ Status verify_segment(const SafetensorsFile& file, Verified& verified) {
     const ByteView bytes = file.data().subspan(begin, std::min<std::uint64_t>(block_bytes, file.data().size() - begin));
     const BlockDigest found = block_digest(bytes);
     if (found == header.blocks[block]) continue;
-    verified.report.findings.push_back({path, fmt::format("block {} (@ {}+{}): digest {}, the segment says {}", block, header.layout.header_bytes + begin,
-                                                          bytes.size(), to_string(found), to_string(header.blocks[block]))});
+    verified.report.findings.push_back(
+        {path, fmt::format("block {} (@ {}+{}): digest {}, the segment says {}", block, header.layout.header_bytes + begin, bytes.size(),
+                           to_string(found), to_string(header.blocks[block]))});
   }
   verified.what = fmt::format("a segment of \"{}\", every block matches its digest", header.generation);
   return {};
@@ -99,11 +102,12 @@ Result<Report> verify(const std::string& path, const Console& console) {
 
 void add_verify(CLI::App& app, Command& command) {
   const auto path = std::make_shared<std::string>();
-  CLI::App* verb = add_verb(app, command, "verify", "Read every byte of checkpoints and compare it with what was saved.",
-                            "Example: holdfast verify checkpoints\n\n"
-                            "Exit 0: every bit is as it was saved. Exit 1: damage; each finding is a line with file, tensor, block and offset.\n"
-                            "Exit 2: there was nothing to verify.",
-                            [path](const Console& console) { return verify(*path, console); });
+  CLI::App* verb =
+      add_verb(app, command, "verify", "Read every byte of checkpoints and compare it with what was saved.",
+               "Example: holdfast verify checkpoints\n\n"
+               "Exit 0: every bit is as it was saved. Exit 1: damage; each finding is a line with file, tensor, block and offset.\n"
+               "Exit 2: there was nothing to verify.",
+               [path](const Console& console) { return verify(*path, console); });
   verb->add_option("PATH", *path, "One checkpoint, a folder of them, or any safetensors file (its structure)")->required();
 }
 

@@ -14,7 +14,8 @@ struct Command {
 };
 
 /// A verb with the flags that all share (--json, -q); `run` is what it does. `example` stands at the end of its help.
-CLI::App* add_verb(CLI::App& app, Command& command, const std::string& name, const std::string& description, const std::string& example, Verb run);
+CLI::App* add_verb(CLI::App& app, Command& command, const std::string& name, const std::string& description, const std::string& example,
+                   Verb run);
 
 void add_save(CLI::App& app, Command& command);
 void add_load(CLI::App& app, Command& command);

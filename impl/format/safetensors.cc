@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cstring>
 #include <limits>
 
 #include "impl/format/flat_json.h"
@@ -98,7 +99,8 @@ Result<SafetensorsHeader> decode_safetensors_header(ByteView bytes, std::string_
   const std::string_view json = as_text(bytes.subspan(8));
   if (!is_utf8(json)) return fail(ErrorCode::corrupt, "\"{}\": the header is not UTF-8", path);
   if (json.front() != '{') return fail(ErrorCode::corrupt, "\"{}\": the header is not JSON: it does not begin with {{", path);
-  for (const FlatObject& object : TRY(parse_flat_json(json, fmt::format("\"{}\": header", path)))) {
+  const std::string_view unpadded = json.substr(0, json.find_last_not_of(' ') + 1);
+  for (const FlatObject& object : TRY(parse_flat_json(unpadded, fmt::format("\"{}\": header", path)))) {
     if (object.name == metadata_key) {
       TRY(take_metadata(object, header, path));
     } else {
@@ -144,7 +146,14 @@ Result<std::vector<Dims>> saved_offsets(const SafetensorsHeader& header, std::st
 }
 
 bool is_utf8(std::string_view text) {
+  constexpr std::uint64_t high_bits = 0x8080808080808080u;
   for (std::size_t i = 0; i < text.size();) {
+    std::uint64_t word = high_bits;
+    if (text.size() - i >= sizeof(word)) std::memcpy(&word, text.data() + i, sizeof(word));
+    if ((word & high_bits) == 0) {  // eight ASCII characters
+      i += sizeof(word);
+      continue;
+    }
     const auto lead = static_cast<unsigned char>(text[i++]);
     if (lead < 0x80) continue;
     const int more = lead < 0xc2 ? -1 : lead < 0xe0 ? 1 : lead < 0xf0 ? 2 : lead < 0xf5 ? 3 : -1;
@@ -163,6 +172,8 @@ bool is_utf8(std::string_view text) {
 }
 
 std::string json_escaped(std::string_view text) {
+  const auto is_special = [](char c) { return c == '"' || c == '\\' || static_cast<unsigned char>(c) < 0x20; };
+  if (std::ranges::none_of(text, is_special)) return std::string(text);
   std::string escaped;
   escaped.reserve(text.size());
   for (const char c : text) {

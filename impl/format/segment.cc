@@ -40,8 +40,18 @@ bool plain(std::string_view generation) {
          });
 }
 
+void append(std::string& out, std::uint64_t value) {
+  const fmt::format_int digits(value);
+  out.append(digits.data(), digits.size());
+}
+
 void append(std::string& out, const Dims& dims, std::string_view separator) {
-  fmt::format_to(std::back_inserter(out), "[{}]", fmt::join(dims, separator));
+  out += '[';
+  for (std::size_t d = 0; d < dims.size(); ++d) {
+    if (d != 0) out += separator;
+    append(out, static_cast<std::uint64_t>(dims[d]));
+  }
+  out += ']';
 }
 
 /// Lists of integers, one a tensor: "[[8,4],[3]]".
@@ -62,7 +72,7 @@ std::string header_json(const SegmentLayout& layout, std::span<const BlockDigest
   };
   each([&](const SegmentTensor& tensor, std::string_view comma) {
     // A JSON string within a JSON string, spaced as PyTorch writes it.
-    out += fmt::format("{}{}{}", comma, comma.empty() ? "" : " ", R"(\")");
+    out += comma.empty() ? R"(\")" : R"(, \")";
     out += json_escaped(json_escaped(tensor.name));
     out += R"(\": {\"saved_offsets\": )";
     append(out, stored(tensor).offset, ", ");
@@ -85,9 +95,17 @@ std::string header_json(const SegmentLayout& layout, std::span<const BlockDigest
   out += R"("})";
   each([&](const SegmentTensor& tensor, std::string_view) {
     const Stored form = stored(tensor);
-    out += fmt::format(R"(,"{}":{{"dtype":"{}","shape":)", json_escaped(tensor.name), form.dtype);
+    out += R"(,")";
+    out += json_escaped(tensor.name);
+    out += R"(":{"dtype":")";
+    out += form.dtype;
+    out += R"(","shape":)";
     append(out, form.size, ",");
-    fmt::format_to(std::back_inserter(out), R"(,"data_offsets":[{},{}]}})", tensor.offset, tensor.offset + tensor.bytes);
+    out += R"(,"data_offsets":[)";
+    append(out, tensor.offset);
+    out += ',';
+    append(out, tensor.offset + tensor.bytes);
+    out += "]}";
   });
   out += '}';
   return out;

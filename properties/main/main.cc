@@ -165,7 +165,7 @@ int main(int argc, char** argv) {
   app.add_option("--property", arguments.property, "only this one (--list shows them)");
   app.add_option("--cases", arguments.draw.cases, "cases a property")->capture_default_str()->check(CLI::Range(1, 100'000'000));
   app.add_option("--ranks", arguments.draw.ranks_max, "ranks of a drawn job, at most")->capture_default_str()->check(CLI::Range(1, 64));
-  app.add_option("--seed", arguments.draw.seed, "of everything that is drawn")->capture_default_str();
+  app.add_option("--seed", arguments.draw.seed, "of everything that is drawn, decimal or 0x-hex")->envname("HOLDFAST_SEED")->capture_default_str();
   app.add_flag("--list", arguments.list, "show the properties and end");
   app.add_flag("--json", arguments.json, "one object on stdout");
   app.add_flag("--mutants", arguments.mutants, "in the mutant build: every planted bug must be caught");

@@ -1,6 +1,7 @@
 // What the benchmarks share: a figure, and what each is asked.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <functional>
 #include <optional>
@@ -22,7 +23,10 @@ struct Figure {
 
 struct Request {
   bool quick = false;  ///< every case once and briefly: shows that the benchmark works, measures nothing
+  std::vector<std::string> only{};  ///< sizes to measure, as they end the cases' names ("ranks=4"); none: all
   std::function<void(const Figure&)> report;
+
+  bool wants(const std::string& size) const { return only.empty() || std::ranges::find(only, size) != only.end(); }
 };
 
 /// Seconds that pass on the wall and on this thread's processor.

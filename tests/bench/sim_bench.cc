@@ -21,7 +21,8 @@ constexpr const char* dtypes = "bf16,f32,u8";
 properties::gen::StateSpec state_of(int ranks) {
   ChunkLayout sharded;
   for (int r = 0; r < ranks; ++r) sharded.placements.push_back(Rank{r});
-  properties::gen::StateSpec spec{.world_size = ranks};
+  properties::gen::StateSpec spec;
+  spec.world_size = ranks;
   for (const char* name : {"attention.wk", "attention.wo", "attention.wq", "attention.wv", "feed_forward.w1", "feed_forward.w2"}) {
     const DType dtype = spec.tensors.size() < 4 ? DType::bf16 : DType::f32;
     spec.tensors.push_back({.name = fmt::format("layers.0.{}", name), .dtype = dtype, .shape = {std::int64_t{8} * ranks, 16}, .layout = sharded});
@@ -76,9 +77,11 @@ Result<Runs> measure(sim::Workload& workload, const sim::Disk& prepared, const F
 
 /// A save over an existing checkpoint, one fault, recover, load, compare. All on this thread.
 Status bench_runs(const Request& request, int ranks, std::size_t runs, double aim) {
+  const std::string where = fmt::format("ranks={}", ranks);
+  if (!request.wants(where)) return {};
   const properties::gen::StateSpec spec = state_of(ranks);
   const std::uint64_t bytes = logical_bytes(spec);
-  properties::SaveWorkload workload(spec, {.name = "bench", .save_again = false});
+  properties::SaveWorkload workload(spec, {.name = "bench", .coordinator = Rank{0}, .save_again = false});
   const sim::Disk prepared = workload.prepare();
   const Faults faults(workload, prepared);
   const int repeats = request.quick ? 1 : 5;
@@ -91,7 +94,6 @@ Status bench_runs(const Request& request, int ranks, std::size_t runs, double ai
     wall.push_back(each.wall_rate);
     cpu.push_back(each.cpu_rate);
   }
-  const std::string where = fmt::format("ranks={}", ranks);
   request.report({"runs " + where, median(wall), "runs/s", aim, bytes, dtypes});
   request.report({"cpu rate " + where, median(cpu), "runs/cpu s", aim, bytes, dtypes});
   request.report({"events " + where, each.events, "events/run", {}, bytes, dtypes});
@@ -156,9 +158,10 @@ Result<SaveCost> save_apart(int ranks) {
 
 Status bench_save(const Request& request, int ranks) {
   constexpr double rounds_max = 3;
+  const std::string where = fmt::format("ranks={}", ranks);
+  if (!request.wants(where)) return {};
   const SaveCost cost = TRY(save_apart(ranks));
   const std::uint64_t bytes = logical_bytes(state_of(ranks));
-  const std::string where = fmt::format("ranks={}", ranks);
   request.report({"save bytes " + where, static_cast<double>(cost.coordinator_bytes), "bytes", {}, bytes, dtypes});
   request.report({"save rounds " + where, static_cast<double>(cost.rounds), "rounds", rounds_max, bytes, dtypes});
   request.report({"save memory " + where, static_cast<double>(cost.peak_bytes), "bytes", {}, bytes, dtypes});
@@ -168,11 +171,11 @@ Status bench_save(const Request& request, int ranks) {
 }  // namespace
 
 Status bench_sim(const Request& request) {
+  // The saves come first: their processes start with what this one holds, and the runs leave memory to be used again.
+  for (const int ranks : {64, 1024, 16384}) TRY(bench_save(request, ranks));
   TRY(bench_runs(request, 4, 1000, 2000));
   TRY(bench_runs(request, 64, 30, 30));
-  TRY(bench_runs(request, 1024, 4, 1));
-  for (const int ranks : {64, 1024, 16384}) TRY(bench_save(request, ranks));
-  return {};
+  return bench_runs(request, 1024, 4, 1);
 }
 
 }  // namespace holdfast::bench

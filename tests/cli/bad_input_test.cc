@@ -70,7 +70,9 @@ TEST(Usage, IsExit2AndNamesWhatWasWrong) {
 TEST(Usage, NamesTheVerbsForAnUnknownOne) {
   const Ran run = holdfast({"no-such-verb"});
   EXPECT_EQ(run.exit, 2);
-  EXPECT_NE(run.err.find("there is no verb \"no-such-verb\"; expected one of save, load, verify, latest, ls, show, plan"), std::string::npos) << run.err;
+  EXPECT_NE(run.err.find("there is no verb \"no-such-verb\"; expected one of save, load, verify, latest, ls, show, plan"),
+            std::string::npos)
+      << run.err;
 }
 
 TEST(Usage, HelpIsExit0WithAnExampleForEachVerb) {
@@ -125,12 +127,14 @@ TEST(BadInput, OfReadingVerbsIsRefused) {
   fs::create_directories(place / "unfinished/step-3.a1");
   fs::copy(place.folder + "/step-1.a1", place / "renamed");
   write_file(place / "text.txt", "no tensors here");
-  for (const char* verb : {"verify", "latest", "ls", "show", "plan"}) expect_refused(place, {verb, place / "absent"}, 2, "No such file or directory");
+  for (const char* verb : {"verify", "latest", "ls", "show", "plan"})
+    expect_refused(place, {verb, place / "absent"}, 2, "No such file or directory");
   for (const char* verb : {"verify", "latest", "show", "plan"}) {
     expect_refused(place, {verb, place / "empty"}, 2, "there is no committed checkpoint");
     expect_refused(place, {verb, place / "unfinished"}, 2, "there is no committed checkpoint");
   }
-  for (const char* verb : {"verify", "latest", "ls", "show", "plan"}) expect_refused(place, {verb, place / "renamed"}, 2, "not named as a checkpoint");
+  for (const char* verb : {"verify", "latest", "ls", "show", "plan"})
+    expect_refused(place, {verb, place / "renamed"}, 2, "not named as a checkpoint");
   for (const char* verb : {"latest", "ls", "show"}) expect_refused(place, {verb, place / "text.txt"}, 2, "is a file; expected");
   expect_refused(place, {"verify", place / "text.txt"}, 2, "is no safetensors file");
   expect_refused(place, {"plan", place / "text.txt"}, 2, "neither a layout");
@@ -293,7 +297,8 @@ TEST(Interrupt, SaysSoAndLeavesTheOldCheckpoint) {
 TEST(Damage, OfAnyBitIsSeenThroughTheCommand) {
   const Scratch scratch;
   const std::string source = scratch / "source.safetensors", folder = scratch / "checkpoints";
-  write_safetensors(source, {{"a", {"F32", {8, 4}, noise(128, 1)}}, {"b", {"BF16", {6, 3}, noise(36, 2)}}, {"c", {"I64", {}, noise(8, 3)}}}, {{"k", "v"}});
+  write_safetensors(source, {{"a", {"F32", {8, 4}, noise(128, 1)}}, {"b", {"BF16", {6, 3}, noise(36, 2)}}, {"c", {"I64", {}, noise(8, 3)}}},
+                    {{"k", "v"}});
   ASSERT_EQ(holdfast({"save", source, folder, "--ranks", "2", "--block-bytes", "64"}).exit, 0);
   std::vector<std::pair<std::string, std::uint64_t>> bits;
   for (const std::string& file : files_below(folder)) {

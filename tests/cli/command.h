@@ -44,7 +44,8 @@ struct Tensor {
   std::string data;
 };
 /// Writes a safetensors file by hand: a header without padding, tensors in name order.
-void write_safetensors(const std::string& path, const std::map<std::string, Tensor>& tensors, const std::map<std::string, std::string>& metadata = {});
+void write_safetensors(const std::string& path, const std::map<std::string, Tensor>& tensors,
+                       const std::map<std::string, std::string>& metadata = {});
 /// The tensors of a plain safetensors file, and its __metadata__.
 std::map<std::string, Tensor> read_safetensors(const std::string& path, std::map<std::string, std::string>* metadata = nullptr);
 /// `bytes` bytes that depend on the seed.

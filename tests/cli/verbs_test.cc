@@ -245,7 +245,8 @@ TEST(Plan, TakesACheckpointAndASafetensorsFile) {
     EXPECT_EQ(run.json()["elements"], 1 + 3 + 70 + 132 + 0 + 5) << source;
   }
   const Ran text = holdfast({"plan", saved.folder, "--ranks", "3", "--to", "2"});
-  for (const char* word : {"parameters", "logical", "imbalance", "amplification"}) EXPECT_NE(text.out.find(word), std::string::npos) << word;
+  for (const char* word : {"parameters", "logical", "imbalance", "amplification"})
+    EXPECT_NE(text.out.find(word), std::string::npos) << word;
 }
 
 TEST(Plan, WritesPictures) {
@@ -261,7 +262,8 @@ TEST(Plan, WritesPictures) {
 TEST(Plan, TakesAHundredThousandTensors) {
   const Scratch scratch;
   std::string layout = R"({"name":"many","tensors":[)";
-  for (int i = 0; i < 100'000; ++i) layout += fmt::format(R"({}{{"name":"layers.{}.weight","dtype":"BF16","shape":[64,32]}})", i ? ",\n" : "", i);
+  for (int i = 0; i < 100'000; ++i)
+    layout += fmt::format(R"({}{{"name":"layers.{}.weight","dtype":"BF16","shape":[64,32]}})", i ? ",\n" : "", i);
   write_file(scratch / "layout.json", layout + "]}");
   const Ran run = holdfast({"plan", scratch / "layout.json", "--json"});
   ASSERT_EQ(run.exit, 0) << run.err;

@@ -98,7 +98,8 @@ def target_of(kind, words, folder, file, line):
         else:
             values.setdefault(keyword, []).append(word)
     listed = [os.path.normpath(os.path.join(folder, word)) for word in values.get("SOURCES", []) + values.get("HEADERS", [])]
-    uses = [word.removesuffix(".mutants") for word in values.get("USES", [])]
+    # properties.mutants is a folder of its own, not the mutant form of properties.
+    uses = [word if word == "properties.mutants" else word.removesuffix(".mutants") for word in values.get("USES", [])]
     return Target(kind, values.get("NAME", ["?"])[0], folder, file, line, listed, uses)
 
 

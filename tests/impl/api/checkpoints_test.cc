@@ -19,7 +19,8 @@ struct Trainer {
     ChunkLayout layout{0, {}};
     for (Rank placed{0}; placed.value < ranks; ++placed.value) layout.placements.push_back(placed);
     const ChunkSplit split = chunk_split(6, ranks);
-    for (std::int64_t i = 0; i < 2 * split.size(rank.value); ++i) rows.push_back(static_cast<std::uint8_t>(first + 2 * split.begin(rank.value) + i));
+    for (std::int64_t i = 0; i < 2 * split.size(rank.value); ++i)
+      rows.push_back(static_cast<std::uint8_t>(first + 2 * split.begin(rank.value) + i));
     EXPECT_TRUE(state.add("rows", reinterpret_cast<std::byte*>(rows.data()), DType::u8, {6, 2}, layout, rank));
     EXPECT_TRUE(state.add_bytes("trainer", Bytes{std::byte{first}}));
   }
@@ -110,7 +111,8 @@ TEST(LocalJob, ARankThatThrowsIsAnErrorOfItsOwnAndLeavesTheOthersNoWait) {
 TEST(ToError, IsCorruptOnlyForDamageAlone) {
   const auto code = [](std::vector<ErrorCode> codes, std::vector<Rank> lost, Outcome outcome) {
     FailureMap failures;
-    for (std::size_t rank = 0; rank < codes.size(); ++rank) failures.add(Rank{static_cast<std::int32_t>(rank)}, {codes[rank], fmt::format("{}", rank)});
+    for (std::size_t rank = 0; rank < codes.size(); ++rank)
+      failures.add(Rank{static_cast<std::int32_t>(rank)}, {codes[rank], fmt::format("{}", rank)});
     return to_error({"read", outcome, failures, std::move(lost)}).code;
   };
   EXPECT_EQ(code({ErrorCode::corrupt, ErrorCode::corrupt}, {}, Outcome::failed), ErrorCode::corrupt);

@@ -75,7 +75,8 @@ properties::gen::StateSpec small_state() {
   properties::gen::StateSpec spec;
   spec.world_size = 2;
   const ChunkLayout rows{0, {Rank{0}, Rank{1}}};
-  spec.tensors = {{"a.rows", DType::f32, {7, 6}, rows, 0}, {"b.columns", DType::bf16, {3, 5}, ChunkLayout{1, rows.placements}, 0},
+  spec.tensors = {{"a.rows", DType::f32, {7, 6}, rows, 0},
+                  {"b.columns", DType::bf16, {3, 5}, ChunkLayout{1, rows.placements}, 0},
                   {"c.scalar", DType::f64, {}, ReplicatedLayout{}, 0}};
   spec.values = {{"blob", 21}};
   return spec;
@@ -166,8 +167,8 @@ TEST(BitFlip, OfAnyBitOfAnyFileIsFoundAndNamed) {
   ASSERT_TRUE(clean->findings.empty()) << clean->findings[0].file << ": " << clean->findings[0].message;
   std::vector<std::string> names;
   for (const auto& [path, bytes] : files) names.push_back(path);
-  const std::vector<std::string> expected{"latest", "step-1.a1/MANIFEST", "step-1.a1/bytes-00000-000.bin", "step-1.a1/segment-00000-000.safetensors",
-                                          "step-1.a1/segment-00001-000.safetensors"};
+  const std::vector<std::string> expected{"latest", "step-1.a1/MANIFEST", "step-1.a1/bytes-00000-000.bin",
+                                          "step-1.a1/segment-00000-000.safetensors", "step-1.a1/segment-00001-000.safetensors"};
   std::vector<std::string> kinds = names;
   for (std::string& name : kinds) {
     if (name == "step-1.a1/bytes-00001-000.bin") name = "step-1.a1/bytes-00000-000.bin";  // either rank may be the blob's writer
