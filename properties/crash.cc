@@ -81,10 +81,13 @@ gen::Outcome durable_after_acknowledgement(World& /*world*/, const gen::DrawOpti
 std::vector<Property> crash_properties() {
   return {
       {"crash-exhaustive", "S1 S2 S3 S4 S5 S9 L1 L2 L4 A1", "Every fault at every door call of a small save leaves the old checkpoint or the new one.",
-       {"sim"}, exhaust_small_scope},
+       {"sim"}, exhaust_small_scope,
+       {"property.every_door_call_crashed", "judge.loaded_old", "judge.loaded_new", "judge.unknown_outcome", "comm.child_lost", "comm.decision_unknown",
+        "comm.reduce_failed", "load.fell_back", "recover.swept", "segment_writer.retired", "segment_writer.warned"}},
       {"crash-random", "S1 S2 S3 S4 S5 S7 S9 L1 L2 L4 A1", "Up to three faults anywhere, and a crash, leave the old checkpoint or the new one, for any job that recovers.",
-       {"sim"}, random_faults},
-      {"durable-after-ack", "S2 A4", "A save that reported success survives any legal crash right after it.", {"sim"}, durable_after_acknowledgement},
+       {"sim"}, random_faults,
+       {"judge.loaded_old", "judge.loaded_new", "judge.unknown_outcome", "load.fell_back", "recover.swept"}},
+      {"durable-after-ack", "S2 A4", "A save that reported success survives any legal crash right after it.", {"sim"}, durable_after_acknowledgement, {"judge.loaded_new"}},
   };
 }
 

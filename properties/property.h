@@ -18,6 +18,8 @@ struct Property {
   std::string statement;
   std::vector<std::string> worlds;  ///< that can run it
   std::function<gen::Outcome(World&, const gen::DrawOptions&)> check;
+  /// Marks (impl/core/mark.h) that a check of 100 cases or more must reach, or else it exercised nothing of what it claims.
+  std::vector<std::string> marks = {};
 };
 
 /// Every property, in the order of CATALOGUE.md.

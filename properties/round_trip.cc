@@ -45,9 +45,9 @@ std::optional<std::string> newest(World& world, const gen::DrawnCase& drawn) {
   return std::nullopt;
 }
 
-Property property(std::string id, std::string invariants, std::string statement, Holds holds) {
+Property property(std::string id, std::string invariants, std::string statement, Holds holds, std::vector<std::string> marks = {}) {
   return {std::move(id), std::move(invariants), std::move(statement), {"sim", "simgpu", "threads"},
-          [holds = std::move(holds)](World& world, const gen::DrawOptions& options) { return check(world, options, holds); }};
+          [holds = std::move(holds)](World& world, const gen::DrawOptions& options) { return check(world, options, holds); }, std::move(marks)};
 }
 
 }  // namespace
@@ -55,7 +55,8 @@ Property property(std::string id, std::string invariants, std::string statement,
 std::vector<Property> round_trip_properties() {
   return {
       property("round-trip", "S4 L4", "A load under the saving job's layouts gives every bit back and leaves nothing open.", round_trip),
-      property("reshard", "S4 S7", "A load under any other layouts, by any other number of ranks, gives every bit back.", reshard),
+      property("reshard", "S4 S7", "A load under any other layouts, by any other number of ranks, gives every bit back.", reshard,
+               {"property.resharded_n_to_m"}),
       property("newest", "S1 S9", "After two saves a load gives the later one, whatever their steps.", newest),
   };
 }

@@ -29,13 +29,26 @@ class Tally {
  public:
   Tally(const CampaignOptions& options, std::uint64_t fault_free_hash) : options_(options), fault_free_hash_(fault_free_hash) {}
 
-  void add(const Case& test, const CaseResult& result, bool noticed, const std::vector<std::pair<Fault, std::string>>& planned) {
+  CaseResult run(std::uint64_t index, Workload& workload, const Case& test, const Disk& prepared) {
+    CaseResult result = run_case(workload, test, prepared);
+    if (options_.twice_every == 0 || index % options_.twice_every != 0) return result;
+    ++totals.run_twice;
+    const CaseResult again = run_case(workload, test, prepared);
+    if (again.hash != result.hash) {
+      result.verdict.push_back({VerdictClass::determinism, "D1",
+                                fmt::format("run twice, the case hashes to {:016x} and {:016x}, its events to {:016x} and {:016x}", result.hash, again.hash,
+                                            result.act.event_hash, again.act.event_hash)});
+    }
+    return result;
+  }
+
+  void add(std::uint64_t index, const Case& test, const CaseResult& result, bool noticed, const std::vector<std::pair<Fault, std::string>>& planned) {
     ++totals.cases;
     totals.events += result.act.events + result.recovery.events;
     totals.door_calls += result.act.door_calls + result.recovery.door_calls;
     totals.faults_fired += result.act.fired.size();
     totals.power_losses += result.act.power_lost || test.power_loss_after;
-    totals.hash = mix(totals.hash, result.hash);
+    totals.hash += mix(mix(index, result.hash), 1);
     for (const auto& [fault, step] : planned) {
       CellCount& cell = totals.coverage[{step, fault.kind}];
       ++cell.enumerated;
@@ -47,7 +60,7 @@ class Tally {
     }
     if (!result.verdict.empty()) {
       ++totals.failed_cases;
-      if (totals.failures.size() < options_.failures_max) totals.failures.push_back({test, result.verdict, result.act.decisions});
+      if (totals.failures.size() < options_.failures_max) totals.failures.push_back({index, test, result.verdict, result.act.decisions});
     }
     if (options_.progress) options_.progress(totals);
   }
@@ -60,6 +73,12 @@ class Tally {
   std::uint64_t fault_free_hash_;
 };
 
+std::vector<FaultKind> chosen(std::string_view op, const std::vector<FaultKind>& kinds) {
+  std::vector<FaultKind> found = applicable(op);
+  if (!kinds.empty()) std::erase_if(found, [&](FaultKind kind) { return std::ranges::find(kinds, kind) == kinds.end(); });
+  return found;
+}
+
 /// Where a bit flips or how late a call comes; the error that an injected failure carries varies with the place, so that all are met.
 Fault fault_at(const SiteRecord& site, FaultKind kind, port::Duration delay) {
   constexpr std::array errors = {ErrorCode::io_error, ErrorCode::no_space, ErrorCode::timeout};
@@ -67,6 +86,15 @@ Fault fault_at(const SiteRecord& site, FaultKind kind, port::Duration delay) {
 }
 
 }  // namespace
+
+CellCount& CellCount::operator+=(const CellCount& other) {
+  enumerated += other.enumerated;
+  fired += other.fired;
+  consequential += other.consequential;
+  detected += other.detected;
+  failed += other.failed;
+  return *this;
+}
 
 std::vector<SiteInStep> enumerate_sites(Workload& workload, const Disk& prepared) {
   Case plain;
@@ -86,22 +114,24 @@ CampaignTotals exhaust_single_faults(Workload& workload, const CampaignOptions& 
   plain.scenario.random_latency = false;
   plain.scenario.seed = options.seed;
   Tally tally(options, run_case(workload, plain, prepared).act.event_hash);
+  std::uint64_t next = 0;
   for (const SiteInStep& site : sites) {
-    for (const FaultKind kind : applicable(site.site.op)) {
-      if (!options.kinds.empty() && std::ranges::find(options.kinds, kind) == options.kinds.end()) continue;
+    for (const FaultKind kind : chosen(site.site.op, options.kinds)) {
+      const std::uint64_t index = next++;
+      if (index % options.parts != options.part) continue;
       Case test = plain;
-      test.scenario.seed = mix(options.seed, tally.totals.cases);
+      test.scenario.seed = mix(options.seed, index);
       test.scenario.faults = {fault_at(site.site, kind, options.delay)};
       test.power_loss_after = options.power_loss_after && kind != FaultKind::power_loss;
-      const CaseResult result = run_case(workload, test, prepared);
-      tally.add(test, result, workload.noticed(), {{test.scenario.faults[0], site.step}});
+      const CaseResult result = tally.run(index, workload, test, prepared);
+      tally.add(index, test, result, workload.noticed(), {{test.scenario.faults[0], site.step}});
       if (tally.stop()) return tally.totals;
     }
   }
   return tally.totals;
 }
 
-Case random_case(const std::vector<SiteInStep>& sites, std::uint64_t seed, std::uint64_t index) {
+Case random_case(const std::vector<SiteInStep>& sites, std::uint64_t seed, std::uint64_t index, const std::vector<FaultKind>& allowed) {
   Random random(mix(seed, index));
   Case test;
   test.scenario.seed = random.next();
@@ -110,7 +140,7 @@ Case random_case(const std::vector<SiteInStep>& sites, std::uint64_t seed, std::
   const std::size_t faults = random.below(4);
   for (std::size_t i = 0; i < faults && !sites.empty(); ++i) {
     const SiteRecord& site = sites[random.below(sites.size())].site;
-    const std::vector<FaultKind> kinds = applicable(site.op);
+    const std::vector<FaultKind> kinds = chosen(site.op, allowed);
     if (kinds.empty()) continue;
     const port::Duration delay = std::chrono::microseconds(1 + random.below(1u << 20));
     test.scenario.faults.push_back(fault_at(site, kinds[random.below(kinds.size())], delay));
@@ -122,18 +152,37 @@ CampaignTotals random_campaign(Workload& workload, const CampaignOptions& option
   const Disk prepared = workload.prepare();
   const std::vector<SiteInStep> sites = enumerate_sites(workload, prepared);
   Tally tally(options, 0);
-  for (std::uint64_t index = 0; index < options.cases; ++index) {
-    const Case test = random_case(sites, options.seed, index);
+  for (std::uint64_t index = options.part; index < options.cases; index += options.parts) {
+    const Case test = random_case(sites, options.seed, index, options.kinds);
     std::vector<std::pair<Fault, std::string>> planned;
     for (const Fault& fault : test.scenario.faults) {
       const auto site = std::ranges::find_if(sites, [&](const SiteInStep& s) { return s.site.site == fault.site; });
       planned.emplace_back(fault, site->step);
     }
-    const CaseResult result = run_case(workload, test, prepared);
-    tally.add(test, result, workload.noticed(), planned);
+    const CaseResult result = tally.run(index, workload, test, prepared);
+    tally.add(index, test, result, workload.noticed(), planned);
     if (tally.stop()) break;
   }
   return tally.totals;
+}
+
+CampaignTotals merged(const std::vector<CampaignTotals>& parts, std::size_t failures_max) {
+  CampaignTotals all;
+  for (const CampaignTotals& part : parts) {
+    all.cases += part.cases;
+    all.events += part.events;
+    all.door_calls += part.door_calls;
+    all.faults_fired += part.faults_fired;
+    all.run_twice += part.run_twice;
+    all.power_losses += part.power_losses;
+    all.failed_cases += part.failed_cases;
+    all.hash += part.hash;
+    for (const auto& [cell, count] : part.coverage) all.coverage[cell] += count;
+    all.failures.insert(all.failures.end(), part.failures.begin(), part.failures.end());
+  }
+  std::ranges::sort(all.failures, {}, &Failure::index);
+  if (all.failures.size() > failures_max) all.failures.resize(failures_max);
+  return all;
 }
 
 }  // namespace holdfast::sim

@@ -23,9 +23,11 @@ struct CellCount {
   std::uint64_t consequential = 0;  ///< the run went another way than without the fault
   std::uint64_t detected = 0;       ///< some rank returned an error or was killed
   std::uint64_t failed = 0;         ///< a judge found a violation
+  CellCount& operator+=(const CellCount& other);
 };
 
 struct Failure {
+  std::uint64_t index = 0;  ///< of the case in its campaign
   Case test;
   Verdict verdict;
   std::vector<Decision> decisions;  ///< of the story
@@ -36,20 +38,24 @@ struct CampaignTotals {
   std::uint64_t events = 0;
   std::uint64_t door_calls = 0;
   std::uint64_t faults_fired = 0;
+  std::uint64_t run_twice = 0;
   std::uint64_t power_losses = 0;
   std::map<Cell, CellCount> coverage;
   std::vector<Failure> failures;  ///< the first `failures_max`
   std::uint64_t failed_cases = 0;
-  /// Of every case in order: equal campaigns have equal hashes.
+  /// Of every case and its index: equal campaigns have equal hashes, however they were parted.
   std::uint64_t hash = 0;
 };
 
 struct CampaignOptions {
   std::uint64_t seed = 1;
   std::uint64_t cases = 1000;                ///< random campaigns
+  std::uint64_t part = 0;                    ///< only cases whose index leaves `part` when divided by `parts`
+  std::uint64_t parts = 1;
   std::size_t failures_max = 20;
+  std::uint64_t twice_every = 0;             ///< every so many cases runs twice, and equal hashes are demanded (D1); 0: none
   bool power_loss_after = true;              ///< exhaustive: also lose power after each story that did not
-  std::vector<FaultKind> kinds = {};            ///< exhaustive: empty is every kind
+  std::vector<FaultKind> kinds = {};            ///< empty is every kind
   port::Duration delay = std::chrono::milliseconds(5);
   std::function<void(const CampaignTotals&)> progress = {};  ///< after every case
   std::function<bool()> stop = {};           ///< true ends the campaign early
@@ -67,7 +73,10 @@ CampaignTotals exhaust_single_faults(Workload& workload, const CampaignOptions& 
 
 /// `cases` seeds; each draws latencies, the schedule, a persistence model, none to three faults, and whether power fails afterwards.
 CampaignTotals random_campaign(Workload& workload, const CampaignOptions& options);
-/// Case number `index` of a random campaign, for replay.
-Case random_case(const std::vector<SiteInStep>& sites, std::uint64_t seed, std::uint64_t index);
+/// Case number `index` of a random campaign, for replay. `kinds` as in CampaignOptions.
+Case random_case(const std::vector<SiteInStep>& sites, std::uint64_t seed, std::uint64_t index, const std::vector<FaultKind>& kinds = {});
+
+/// What the parts of one campaign found together.
+CampaignTotals merged(const std::vector<CampaignTotals>& parts, std::size_t failures_max);
 
 }  // namespace holdfast::sim

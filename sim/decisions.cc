@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <string_view>
 #include <utility>
 
@@ -30,15 +31,24 @@ Decisions::Decisions(std::uint64_t seed) {
     std::uint64_t state = seed ^ label;
     streams_[kind] = splitmix64(state);
   }
-  used_.reserve(1024);
 }
 
 Decisions::Decisions(std::vector<Decision> list) : replaying_(true), list_(std::move(list)) { used_.reserve(list_.size()); }
 
+Decisions Decisions::loosely(const std::vector<Decision>& list) {
+  Decisions decisions;
+  decisions.loose_ = true;
+  decisions.used_.reserve(list.size());
+  for (const Decision& decision : list) decisions.picks_[static_cast<std::size_t>(decision.kind)].push_back(decision.pick);
+  return decisions;
+}
+
 std::uint32_t Decisions::pick(DecisionKind kind, std::uint32_t n) {
   if (n <= 1) return 0;
   std::uint32_t choice;
-  if (replaying_) {
+  if (loose_) {
+    choice = replayed_loosely(kind, n);
+  } else if (replaying_) {
     choice = replayed(kind, n);
   } else {
     // The high word of a 32 x 32 product: even to one part in 2^32 / n, and the same on every platform.
@@ -47,6 +57,12 @@ std::uint32_t Decisions::pick(DecisionKind kind, std::uint32_t n) {
   }
   used_.push_back({kind, n, choice});
   return choice;
+}
+
+std::uint32_t Decisions::replayed_loosely(DecisionKind kind, std::uint32_t n) {
+  const std::vector<std::uint32_t>& picks = picks_[static_cast<std::size_t>(kind)];
+  std::size_t& next = next_[static_cast<std::size_t>(kind)];
+  return next < picks.size() ? std::min(picks[next++], n - 1) : 0;
 }
 
 std::uint32_t Decisions::replayed(DecisionKind kind, std::uint32_t n) {

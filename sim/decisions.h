@@ -38,6 +38,9 @@ class Decisions {
   explicit Decisions(std::uint64_t seed);
   /// Takes the choices from `list`. A list that ends early goes on with choice 0.
   explicit Decisions(std::vector<Decision> list);
+  /// Takes each kind's choices from that kind's part of `list`, a choice too high as the highest there is; never diverges. For lists that were
+  /// edited: what is cut from one kind does not shift the others.
+  static Decisions loosely(const std::vector<Decision>& list);
 
   /// One of 0 .. n-1. A single choice is no decision and is not listed. Once diverged, always 0.
   std::uint32_t pick(DecisionKind kind, std::uint32_t n);
@@ -48,10 +51,15 @@ class Decisions {
   const std::string& divergence() const { return divergence_; }
 
  private:
+  Decisions() = default;
   std::uint32_t replayed(DecisionKind kind, std::uint32_t n);
+  std::uint32_t replayed_loosely(DecisionKind kind, std::uint32_t n);
 
   std::array<std::uint64_t, decision_kinds> streams_{};
   bool replaying_ = false;
+  bool loose_ = false;
+  std::array<std::vector<std::uint32_t>, decision_kinds> picks_{};  // loose: of each kind, in order
+  std::array<std::size_t, decision_kinds> next_{};
   std::vector<Decision> list_;
   std::vector<Decision> used_;
   std::string divergence_;

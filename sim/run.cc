@@ -67,7 +67,9 @@ Trace run(const Scenario& scenario, Disk& disk, const RankMain& rank_main) {
   const tsan::Inside inside;
   Trace trace;
   const EngineLease engine = borrow_fiber_engine();
-  Decisions decisions = scenario.replay ? Decisions(*scenario.replay) : Decisions(scenario.seed);
+  Decisions decisions = !scenario.replay          ? Decisions(scenario.seed)
+                        : scenario.replay_loosely ? Decisions::loosely(*scenario.replay)
+                                                  : Decisions(*scenario.replay);
   {
     Kernel kernel(scenario, *engine, decisions, trace);
     Network network(kernel);

@@ -29,6 +29,7 @@ struct Scenario {
   bool random_latency = true;  ///< false: no latency, fibres in turn, device work as late as legal: no decision but those of faults
   bool record_events = false;  ///< fills Trace::record and Trace::sites; changes nothing else
   std::optional<std::vector<Decision>> replay{};  ///< instead of the seed
+  bool replay_loosely = false;                    ///< the list was edited: match it kind by kind (Decisions::loosely)
   std::uint64_t events_max = 50'000'000;          ///< a run beyond this is a livelock: harness_error
   Interceptor* interceptor = nullptr;
 };

@@ -20,24 +20,27 @@ class ManifestChecker {
     TRY(check_digest());
     TRY(find_parts());
     TRY(check_fixed());
-    TRY(take_text(0, in_.u32(at::parent_bytes_at), "the parent"));
+    TRY(take_text(0, u32(at::parent_bytes_at), "the parent"));
     if (!in_.parent().empty() && !stays_inside(in_.parent())) return fail(ErrorCode::corrupt, "parent \"{}\"", in_.parent());
     for (std::size_t i = 0; i < in_.segment_count(); ++i) TRY(check_segment(at::fixed_bytes + i * at::record_bytes));
     for (std::size_t i = 0; i < in_.tensor_count(); ++i) TRY(check_tensor(i));
     for (std::size_t i = 0; i < in_.bytes_count(); ++i) TRY(check_value(i));
     if (next_text_ != in_.planner_at_ - in_.text_at_) return fail(ErrorCode::corrupt, "text that nothing refers to");
     if (next_layout_ != in_.text_at_ - in_.layouts_at_) return fail(ErrorCode::corrupt, "a layout that no tensor has");
-    if (next_chunk_ != in_.u64(at::chunks_count_at)) return fail(ErrorCode::corrupt, "a location that no chunk has");
+    if (next_chunk_ != u64(at::chunks_count_at)) return fail(ErrorCode::corrupt, "a location that no chunk has");
     TRY(check_names_apart());
     return check_locations();
   }
 
  private:
+  std::uint32_t u32(std::uint64_t offset) const { return at::load<std::uint32_t>(bytes_, offset); }
+  std::uint64_t u64(std::uint64_t offset) const { return at::load<std::uint64_t>(bytes_, offset); }
+
   Status check_digest() {
     if (bytes_.size() < at::version_at + 4) return fail(ErrorCode::corrupt, "{} bytes, too short for a manifest", bytes_.size());
     if (as_text(bytes_.first(at::magic.size())) != at::magic)
       return fail(ErrorCode::corrupt, "no manifest: it does not begin with {}", at::magic);
-    if (const std::uint32_t version = in_.u32(at::version_at); version != manifest_version) {
+    if (const std::uint32_t version = u32(at::version_at); version != manifest_version) {
       return fail(ErrorCode::unsupported, "format version {}, this program reads version {}", version, manifest_version);
     }
     if (bytes_.size() < at::fixed_bytes + at::digest_bytes)
@@ -64,12 +67,12 @@ class ManifestChecker {
       start = cursor;
       return part(count, bytes_each);
     };
-    const bool fit = part(in_.u32(at::segments_count_at), at::record_bytes) &&
-                     part_from(in_.tensors_at_, in_.u32(at::tensors_count_at), at::record_bytes) &&
-                     part_from(in_.values_at_, in_.u32(at::values_count_at), at::record_bytes) &&
-                     part_from(in_.locations_at_, in_.u64(at::chunks_count_at), at::location_bytes) &&
-                     part_from(in_.layouts_at_, in_.u64(at::layouts_bytes_at), 1) &&
-                     part_from(in_.text_at_, in_.u64(at::text_bytes_at), 1) && part_from(in_.planner_at_, in_.u64(at::planner_bytes_at), 1);
+    const bool fit = part(u32(at::segments_count_at), at::record_bytes) &&
+                     part_from(in_.tensors_at_, u32(at::tensors_count_at), at::record_bytes) &&
+                     part_from(in_.values_at_, u32(at::values_count_at), at::record_bytes) &&
+                     part_from(in_.locations_at_, u64(at::chunks_count_at), at::location_bytes) &&
+                     part_from(in_.layouts_at_, u64(at::layouts_bytes_at), 1) &&
+                     part_from(in_.text_at_, u64(at::text_bytes_at), 1) && part_from(in_.planner_at_, u64(at::planner_bytes_at), 1);
     if (!fit || left != 0) return fail(ErrorCode::corrupt, "its parts do not add up to its {} bytes", bytes_.size());
     return {};
   }
@@ -92,19 +95,19 @@ class ManifestChecker {
   }
 
   Status check_segment(std::uint64_t record) {
-    const std::uint32_t path_bytes = in_.u32(record + at::segment::path_bytes_at);
+    const std::uint32_t path_bytes = u32(record + at::segment::path_bytes_at);
     if (path_bytes == 0) {
-      const std::uint32_t rank = in_.u32(record + at::segment::rank_at);
+      const std::uint32_t rank = u32(record + at::segment::rank_at);
       if (rank > static_cast<std::uint32_t>(std::numeric_limits<std::int32_t>::max()))
         return fail(ErrorCode::corrupt, "a segment of rank {}", rank);
     } else {
-      TRY(take_text(in_.u32(record + at::segment::number_at), path_bytes, "a segment path"));
+      TRY(take_text(u32(record + at::segment::number_at), path_bytes, "a segment path"));
       const std::string_view path = in_.text(record + at::segment::number_at);
-      if (in_.u32(record + at::segment::rank_at) != 0 || !stays_inside(path) || parse_segment_name(path)) {
+      if (u32(record + at::segment::rank_at) != 0 || !stays_inside(path) || parse_segment_name(path)) {
         return fail(ErrorCode::corrupt, "segment path \"{}\"", path);
       }
     }
-    if (in_.u32(record + at::segment::header_bytes_at) > in_.u64(record + at::segment::file_bytes_at)) {
+    if (u32(record + at::segment::header_bytes_at) > u64(record + at::segment::file_bytes_at)) {
       return fail(ErrorCode::corrupt, "a segment that is shorter than its header");
     }
     return {};
@@ -112,14 +115,14 @@ class ManifestChecker {
 
   Status check_tensor(std::size_t tensor) {
     const std::uint64_t record = in_.tensors_at_ + tensor * at::record_bytes;
-    TRY(take_text(in_.u32(record + at::tensor::name_at), in_.u32(record + at::tensor::name_at + 4), "a tensor name"));
+    TRY(take_text(u32(record + at::tensor::name_at), u32(record + at::tensor::name_at + 4), "a tensor name"));
     const std::string_view name = in_.tensor_name(tensor);
     if (tensor != 0 && !(in_.tensor_name(tensor - 1) < name)) return fail(ErrorCode::corrupt, "tensor \"{}\" twice or out of order", name);
     const std::uint64_t next = in_.first_chunk(tensor + 1);
-    if (in_.first_chunk(tensor) != next_chunk_ || next < next_chunk_ || next > in_.u64(at::chunks_count_at)) {
+    if (in_.first_chunk(tensor) != next_chunk_ || next < next_chunk_ || next > u64(at::chunks_count_at)) {
       return fail(ErrorCode::corrupt, "tensor \"{}\": chunks [{}, {})", name, in_.first_chunk(tensor), next);
     }
-    if (in_.u64(record + at::tensor::layout_at) != next_layout_)
+    if (u64(record + at::tensor::layout_at) != next_layout_)
       return fail(ErrorCode::corrupt, "tensor \"{}\": no layout of its own", name);
     Decoder layout(bytes_.subspan(in_.layouts_at_ + next_layout_, in_.text_at_ - in_.layouts_at_ - next_layout_), "layout");
     if (const Status sound = check_layout(layout, next - next_chunk_); !sound) return fail(within(sound.error(), "tensor \"{}\"", name));
@@ -131,7 +134,7 @@ class ManifestChecker {
   Status check_value(std::size_t index) {
     const std::uint64_t record = in_.values_at_ + index * at::record_bytes;
     for (const std::uint64_t reference : {record + at::value::name_at, record + at::value::path_at}) {
-      TRY(take_text(in_.u32(reference), in_.u32(reference + 4), "a byte value"));
+      TRY(take_text(u32(reference), u32(reference + 4), "a byte value"));
     }
     const std::string_view name = in_.bytes_name(index);
     if (index != 0 && !(in_.bytes_name(index - 1) < name)) return fail(ErrorCode::corrupt, "byte value \"{}\" twice or out of order", name);
@@ -152,12 +155,12 @@ class ManifestChecker {
   Status check_locations() const {
     for (std::uint64_t chunk = 0; chunk < next_chunk_; ++chunk) {
       const std::uint64_t place = in_.locations_at_ + chunk * at::location_bytes;
-      const std::uint32_t segment = in_.u32(place);
+      const std::uint32_t segment = u32(place);
       if (segment >= in_.segment_count()) return fail(ErrorCode::corrupt, "a chunk in segment {} of {}", segment, in_.segment_count());
       const std::uint64_t record = at::fixed_bytes + segment * at::record_bytes;
-      const std::uint64_t data = in_.u64(record + at::segment::file_bytes_at) - in_.u32(record + at::segment::header_bytes_at);
-      if (in_.u64(place + 4) > data)
-        return fail(ErrorCode::corrupt, "a chunk at {} of {} bytes of segment {}", in_.u64(place + 4), data, segment);
+      const std::uint64_t data = u64(record + at::segment::file_bytes_at) - u32(record + at::segment::header_bytes_at);
+      if (u64(place + 4) > data)
+        return fail(ErrorCode::corrupt, "a chunk at {} of {} bytes of segment {}", u64(place + 4), data, segment);
     }
     return {};
   }

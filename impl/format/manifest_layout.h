@@ -2,8 +2,12 @@
 // Private to impl/format.
 #pragma once
 
+#include <bit>
 #include <cstdint>
+#include <cstring>
 #include <string_view>
+
+#include "impl/core/bytes.h"
 
 namespace holdfast::format::manifest_layout {
 
@@ -55,5 +59,14 @@ inline constexpr std::uint64_t digest_bytes = 16;
 inline constexpr std::uint8_t layout_boxes = 0;
 inline constexpr std::uint8_t layout_grid = 1;
 inline constexpr std::uint64_t dims_max = 64;  // more than any framework has
+
+static_assert(std::endian::native == std::endian::little, "manifests are read in place");
+
+template <typename T>
+T load(ByteView bytes, std::uint64_t offset) {
+  T value;
+  std::memcpy(&value, bytes.data() + offset, sizeof(T));
+  return value;
+}
 
 }  // namespace holdfast::format::manifest_layout

@@ -1,6 +1,4 @@
 // Reads a manifest in place. All of it rests on what manifest_check.cc made sure of.
-#include <bit>
-#include <cstring>
 #include <set>
 
 #include "impl/core/check.h"
@@ -13,14 +11,6 @@ namespace holdfast::format {
 namespace {
 
 namespace at = manifest_layout;
-static_assert(std::endian::native == std::endian::little, "manifests are read in place");
-
-template <typename T>
-T load(ByteView bytes, std::uint64_t offset) {
-  T value;
-  std::memcpy(&value, bytes.data() + offset, sizeof(T));
-  return value;
-}
 
 /// Position of `name` among `count` ascending names.
 template <typename NameOf>
@@ -41,8 +31,8 @@ std::optional<std::size_t> find_sorted(std::size_t count, std::string_view name,
 
 }  // namespace
 
-std::uint32_t ManifestReader::u32(std::uint64_t offset) const { return load<std::uint32_t>(bytes_.view(), offset); }
-std::uint64_t ManifestReader::u64(std::uint64_t offset) const { return load<std::uint64_t>(bytes_.view(), offset); }
+std::uint32_t ManifestReader::u32(std::uint64_t offset) const { return at::load<std::uint32_t>(bytes_.view(), offset); }
+std::uint64_t ManifestReader::u64(std::uint64_t offset) const { return at::load<std::uint64_t>(bytes_.view(), offset); }
 BlockDigest ManifestReader::block_digest_at(std::uint64_t offset) const { return {u64(offset), u64(offset + 8)}; }
 std::string_view ManifestReader::text(std::uint64_t reference) const {
   return as_text(bytes_.view().subspan(text_at_ + u32(reference), u32(reference + 4)));

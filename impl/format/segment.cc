@@ -66,7 +66,9 @@ void append_lists(std::string& out, const SegmentLayout& layout, Get&& get) {
 }
 
 std::string header_json(const SegmentLayout& layout, std::span<const BlockDigest> blocks, std::string_view generation) {
-  std::string out = R"({"__metadata__":{"DCP_SHARDING_INFO":"{)";
+  std::string out;
+  out.reserve(512 + 512 * layout.tensors.size() + digest_digits * blocks.size());
+  out += R"({"__metadata__":{"DCP_SHARDING_INFO":"{)";
   const auto each = [&](auto&& write) {
     for (std::size_t i = 0; i < layout.tensors.size(); ++i) write(layout.tensors[i], i == 0 ? "" : ",");
   };
@@ -132,6 +134,31 @@ Status check_names(const std::vector<SegmentTensor>& tensors) {
   return {};
 }
 
+constexpr std::uint64_t data_bytes_max = std::uint64_t{1} << 62;
+
+/// Gives the tensors their places, one after the other.
+Status place_tensors(SegmentLayout& layout) {
+  if (layout.block_bytes == 0) return fail(ErrorCode::invalid_argument, "lay out segment: blocks of 0 bytes");
+  TRY(check_names(layout.tensors));
+  layout.data_bytes = 0;
+  for (SegmentTensor& tensor : layout.tensors) {
+    const auto elements = checked_volume({tensor.shape.data(), tensor.shape.size()});
+    if (!elements) return fail(within(elements.error(), "lay out segment: tensor \"{}\"", tensor.name));
+    if (!in_bounds(tensor.box, tensor.shape)) {
+      return fail(ErrorCode::invalid_argument, "lay out segment: tensor \"{}\": box {} outside shape {}", tensor.name,
+                  to_string(tensor.box), to_string({tensor.shape.data(), tensor.shape.size()}));
+    }
+    const auto boxed = static_cast<std::uint64_t>(tensor.box.volume());
+    if (boxed > (data_bytes_max - layout.data_bytes) / size_bytes(tensor.dtype)) {
+      return fail(ErrorCode::invalid_argument, "lay out segment: over 2^62 bytes with tensor \"{}\"", tensor.name);
+    }
+    tensor.offset = layout.data_bytes;
+    tensor.bytes = boxed * size_bytes(tensor.dtype);
+    layout.data_bytes += tensor.bytes;
+  }
+  return {};
+}
+
 /// Reads "[[8,4],[3]]" or, with one level, "[2,7]". Lax: the caller compares what it means with what was written.
 std::vector<Dims> int_lists(std::string_view text) {
   std::vector<Dims> lists;
@@ -192,28 +219,87 @@ std::optional<SegmentHeader> interpret(SafetensorsHeader&& header) {
   return result;
 }
 
+/// Walks over text that is as it was written, or anything else: then what it takes makes no sense, and the caller notices.
+class Skimmer {
+ public:
+  explicit Skimmer(std::string_view text) : rest_(text) {}
+  void skip_past(std::string_view mark) {
+    const std::size_t at = rest_.find(mark);
+    rest_ = at == std::string_view::npos ? std::string_view() : rest_.substr(at + mark.size());
+  }
+  bool take(std::string_view mark) {
+    if (!rest_.starts_with(mark)) return false;
+    rest_.remove_prefix(mark.size());
+    return true;
+  }
+  std::string_view take_until(char end) {
+    const std::string_view taken = rest_.substr(0, rest_.find(end));
+    rest_.remove_prefix(taken.size());
+    return taken;
+  }
+
+ private:
+  std::string_view rest_;
+};
+
+/// Takes a header that encode_segment_header wrote apart without parsing JSON, which costs several times as much. Of any other header it gives
+/// something else or nothing; names that JSON escapes are not for it.
+std::optional<SegmentHeader> skim(ByteView header) {
+  SafetensorsHeader found;
+  found.header_bytes = header.size();
+  Skimmer in(as_text(header));
+  for (const char* key : {"holdfast_block_bytes", "holdfast_blocks", "holdfast_complex128", "holdfast_generation", "holdfast_offsets",
+                          "holdfast_shapes"}) {
+    in.skip_past(key);
+    in.skip_past(R"(":")");
+    found.metadata.emplace_hint(found.metadata.end(), key, in.take_until('"'));
+  }
+  in.skip_past("}");
+  while (in.take(R"(,")")) {
+    SafetensorsTensor tensor;
+    tensor.name = in.take_until('"');
+    in.skip_past(R"("dtype":")");
+    tensor.dtype = in.take_until('"');
+    in.skip_past(R"("shape":)");
+    const std::vector<Dims> shape = int_lists(in.take_until(']'));
+    if (!shape.empty()) tensor.shape = shape[0];
+    in.skip_past(R"("data_offsets":)");
+    const std::vector<Dims> range = int_lists(in.take_until(']'));
+    if (range.size() != 1 || range[0].size() != 2) return std::nullopt;
+    tensor.begin = static_cast<std::uint64_t>(range[0][0]);
+    tensor.end = found.data_bytes = static_cast<std::uint64_t>(range[0][1]);
+    in.skip_past("}");
+    found.tensors.push_back(std::move(tensor));
+  }
+  return interpret(std::move(found));
+}
+
+/// Where the bytes after the length field first differ from what the header would be written as; none when they are that, padding included.
+std::optional<std::size_t> first_difference(const SegmentHeader& header, ByteView bytes) {
+  const std::string json = header_json(header.layout, header.blocks, header.generation);
+  const std::string_view found = as_text(bytes.subspan(length_bytes));
+  const bool same = found.starts_with(json) && room(json.size(), header.generation.size()) == bytes.size();
+  const bool padded = MUTATE("format.padding_unchecked", same && found.find_first_not_of(' ', json.size()) == std::string_view::npos, true);
+  if (same && padded) return std::nullopt;
+  return static_cast<std::size_t>(std::ranges::mismatch(found, json).in1 - found.begin());
+}
+
+/// skim(), when what it gave is sound and would be written exactly so.
+std::optional<SegmentHeader> decode_quickly(ByteView bytes) {
+  const auto length = segment_header_bytes(bytes, {});
+  if (!length || *length != bytes.size()) return std::nullopt;
+  auto header = skim(bytes);
+  // Placed anew, tensors that did not fill the data in order differ from what is written.
+  if (!header || !place_tensors(header->layout) || header->blocks.size() != header->layout.block_count()) return std::nullopt;
+  if (first_difference(*header, bytes)) return std::nullopt;
+  return header;
+}
+
 }  // namespace
 
 Result<SegmentLayout> lay_out_segment(std::vector<SegmentTensor> tensors, std::uint32_t block_bytes) {
-  constexpr std::uint64_t data_bytes_max = std::uint64_t{1} << 62;
-  if (block_bytes == 0) return fail(ErrorCode::invalid_argument, "lay out segment: blocks of 0 bytes");
-  TRY(check_names(tensors));
   SegmentLayout layout{std::move(tensors), 0, 0, block_bytes};
-  for (SegmentTensor& tensor : layout.tensors) {
-    const auto elements = checked_volume({tensor.shape.data(), tensor.shape.size()});
-    if (!elements) return fail(within(elements.error(), "lay out segment: tensor \"{}\"", tensor.name));
-    if (!in_bounds(tensor.box, tensor.shape)) {
-      return fail(ErrorCode::invalid_argument, "lay out segment: tensor \"{}\": box {} outside shape {}", tensor.name,
-                  to_string(tensor.box), to_string({tensor.shape.data(), tensor.shape.size()}));
-    }
-    const auto boxed = static_cast<std::uint64_t>(tensor.box.volume());
-    if (boxed > (data_bytes_max - layout.data_bytes) / size_bytes(tensor.dtype)) {
-      return fail(ErrorCode::invalid_argument, "lay out segment: over 2^62 bytes with tensor \"{}\"", tensor.name);
-    }
-    tensor.offset = layout.data_bytes;
-    tensor.bytes = boxed * size_bytes(tensor.dtype);
-    layout.data_bytes += tensor.bytes;
-  }
+  TRY(place_tensors(layout));
   const std::uint64_t json_bytes_max = safetensors_header_bytes_max - segment_alignment;
   const std::uint64_t blocks_bytes =
       data_bytes_max / digest_digits < layout.data_bytes / block_bytes ? data_bytes_max : layout.block_count() * digest_digits;
@@ -240,8 +326,10 @@ Bytes encode_segment_header(const SegmentLayout& layout, std::span<const BlockDi
   return bytes;
 }
 
-Result<SegmentHeader> decode_segment_header(ByteView header, std::string_view path) {
-  SafetensorsHeader safetensors = TRY(decode_safetensors_header(header, path));
+Result<SegmentHeader> decode_segment_header(ByteView bytes, std::string_view path) {
+  if (auto header = decode_quickly(bytes)) return *std::move(header);
+  // Something is wrong with it, or JSON escapes a name.
+  SafetensorsHeader safetensors = TRY(decode_safetensors_header(bytes, path));
   const std::string* version = ours(safetensors, "holdfast");
   if (!version)
     return fail(ErrorCode::corrupt, "\"{}\": a safetensors file, but no segment of a checkpoint: it has no key \"holdfast\"", path);
@@ -251,13 +339,9 @@ Result<SegmentHeader> decode_segment_header(ByteView header, std::string_view pa
   }
   auto result = interpret(std::move(safetensors));
   if (!result) return fail(ErrorCode::corrupt, "\"{}\": the segment header's own entries (holdfast_*) do not fit its tensors", path);
-  const std::string json = header_json(result->layout, result->blocks, result->generation);
-  const std::string_view found = as_text(header.subspan(length_bytes));
-  const auto difference = static_cast<std::size_t>(std::ranges::mismatch(found, json).in1 - found.begin());
-  const bool padded = MUTATE("format.padding_unchecked", found.find_first_not_of(' ', json.size()) == std::string_view::npos, true);
-  if (difference != json.size() || !padded || room(json.size(), result->generation.size()) != header.size()) {
+  if (const auto difference = first_difference(*result, bytes)) {
     return fail(ErrorCode::corrupt, "\"{}\": the segment header is not as it was written: it differs from byte {} on", path,
-                length_bytes + difference);
+                length_bytes + *difference);
   }
   return *std::move(result);
 }

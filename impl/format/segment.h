@@ -62,7 +62,7 @@ struct SegmentHeader {
 
 /// Decodes the first header_bytes of a segment. Only what encode_segment_header can have written is accepted, byte for byte.
 /// Errors: corrupt; unsupported for a segment of another format version. `path` names the file in messages.
-Result<SegmentHeader> decode_segment_header(ByteView header, std::string_view path);
+Result<SegmentHeader> decode_segment_header(ByteView bytes, std::string_view path);
 
 /// header_bytes from the first 8 bytes of a safetensors file: its length field + 8.
 /// Errors: corrupt for fewer than 8 bytes or a length outside [2, safetensors_header_bytes_max].

@@ -40,8 +40,7 @@ Result<comm::Answer> Load::plan_globally(std::vector<SharedBytes> contributions)
     Decoder in(bytes.view(), "load plan");
     local.push_back(TRY(plan::decode_load_plan(in)));
   }
-  const std::vector<LoadPlan> global = TRY(planner.create_global_plan(local));
-  const std::vector<LoadPlan> plans = TRY(reader.prepare_global_plan(global));
+  const std::vector<LoadPlan> plans = TRY(reader.prepare_global_plan(TRY(planner.create_global_plan(local))));
   if (plans.size() != local.size()) {
     return fail(ErrorCode::invalid_argument, "plan: the planner returned {} plans for {} ranks", plans.size(), local.size());
   }
@@ -167,6 +166,7 @@ Checkpointed<Loaded> load_newest_intact(Session& session, StateDict& destination
     if (done) {
       loaded.directory = directory;
       loaded.volume = reader.volume();
+      if (const auto id = plan::parse_directory_name(directory)) session.verified(*id);
       return loaded;
     }
     if (options.directory || !is_damage(done.error())) return tl::unexpected(std::move(done).error());

@@ -112,7 +112,7 @@ Checkpointed<void> run(Save& save, port::Deadline end) {
 Checkpointed<Saved> save(Session& session, const StateDict& state, const SaveOptions& options) {
   const port::Deadline end = session.env().clock.after(options.deadline);
   DefaultSavePlanner default_planner;
-  SegmentWriter segment_writer(session.env(), {options.step, options.block_bytes, options.retention});
+  SegmentWriter segment_writer(session.env(), {options.step, options.block_bytes, options.retention, session.last_verified()});
   Save hooks{session, state, options.planner ? *options.planner : default_planner, options.writer ? *options.writer : segment_writer, {}};
   if (auto done = run(hooks, end); !done) return tl::unexpected(std::move(done).error());
   return Saved{segment_writer.ticket().directory, segment_writer.ticket().sequence, segment_writer.warnings()};

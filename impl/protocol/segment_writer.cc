@@ -160,7 +160,7 @@ Status SegmentWriter::retire() {
   const Survey found = TRY(survey(env_.storage, role_.reduce));
   std::vector<plan::Committed> committed;
   for (const CommittedAttempt& attempt : found.committed) committed.push_back(attempt.committed);
-  for (const plan::AttemptId id : plan::to_retire(committed, ticket_.sequence, options_.retention, std::nullopt)) {
+  for (const plan::AttemptId id : plan::to_retire(committed, ticket_.sequence, options_.retention, options_.last_verified)) {
     MARK("segment_writer.retired");
     TRY(remove_directory_tree(env_.storage, plan::directory_name(id), manifest_name, role_.reduce));
   }

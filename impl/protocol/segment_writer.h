@@ -17,6 +17,7 @@ struct SegmentWriterOptions {
   Step step;
   std::uint32_t block_bytes = format::default_block_bytes;
   plan::RetentionPolicy retention = {};
+  std::optional<plan::AttemptId> last_verified = {};  ///< never retired
 };
 
 class SegmentWriter : public StorageWriter {

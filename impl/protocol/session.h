@@ -1,7 +1,10 @@
 // What a rank keeps between saves and loads: its doors and its place in the control plane.
 #pragma once
 
+#include <optional>
+
 #include "impl/comm/comm.h"
+#include "impl/plan/attempts.h"
 #include "impl/port/env.h"
 
 namespace holdfast::protocol {
@@ -22,9 +25,14 @@ class Session {
   const port::Env& env() const { return env_; }
   comm::Comm& comm() { return comm_; }
 
+  /// The checkpoint that this session loaded last: every block of it that was read was intact. Retention spares it.
+  std::optional<plan::AttemptId> last_verified() const { return last_verified_; }
+  void verified(plan::AttemptId id) { last_verified_ = id; }
+
  private:
   port::Env env_;
   comm::Comm comm_;
+  std::optional<plan::AttemptId> last_verified_;
 };
 
 }  // namespace holdfast::protocol

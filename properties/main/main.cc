@@ -37,9 +37,20 @@ bool runs_in(const Property& property, const std::string& world) {
   return std::ranges::find(property.worlds, world) != property.worlds.end();
 }
 
+/// A check that passed without reaching its marks has shown nothing.
+void require_marks(const Property& property, const std::map<std::string, std::uint64_t>& before, gen::Outcome& outcome) {
+  const auto after = mark_hits();
+  for (const std::string& mark : property.marks) {
+    const auto hits = [&](const auto& marks) { return marks.contains(mark) ? marks.at(mark) : 0; };
+    if (outcome.failure.empty() && hits(after) == hits(before)) outcome.failure = "NOT EXERCISED: the mark " + mark + " was not reached";
+  }
+}
+
 void run_property(const Property& property, World& world, const Arguments& arguments, Report& report) {
   const auto start = std::chrono::steady_clock::now();
-  const gen::Outcome outcome = property.check(world, arguments.draw);
+  const auto marks_before = mark_hits();
+  gen::Outcome outcome = property.check(world, arguments.draw);
+  if (arguments.draw.cases >= 100) require_marks(property, marks_before, outcome);
   const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   const bool passed = outcome.failure.empty();
   (passed ? report.passed : report.failed) += 1;

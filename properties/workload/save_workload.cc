@@ -6,6 +6,7 @@
 #include "impl/core/check.h"
 #include "impl/core/mark.h"
 #include "impl/protocol/recover.h"
+#include "properties/gen/layout_file.h"
 #include "properties/workload/judge.h"
 
 namespace holdfast::properties {
@@ -14,13 +15,17 @@ namespace {
 constexpr std::string_view old_directory = "step-100.a1";
 constexpr Step old_step{100}, new_step{200}, next_step{150};  // the last one rewinds: age is not the step
 
+gen::WholeValues values_of(const gen::StateSpec& spec, const std::optional<gen::WholeValues>& real, std::uint64_t version) {
+  return real ? gen::changed(*real, version) : make_values(spec, version);
+}
+
 std::string first_component(const std::string& path) { return path.substr(0, path.find('/')); }
 
 }  // namespace
 
 SaveWorkload::SaveWorkload(gen::StateSpec spec, SaveWorkloadOptions options)
-    : spec_(std::move(spec)), recovered_spec_(options.recovered_spec.value_or(spec_)), options_(std::move(options)), old_(make_values(spec_, 1)),
-      new_(make_values(spec_, 2)), next_(make_values(spec_, 3)) {
+    : spec_(std::move(spec)), recovered_spec_(options.recovered_spec.value_or(spec_)), options_(std::move(options)), old_(values_of(spec_, options_.values, 1)),
+      new_(values_of(spec_, options_.values, 2)), next_(values_of(spec_, options_.values, 3)) {
   for (int r = 0; r < spec_.world_size; ++r) states_.push_back(make_state(spec_, Rank{r}, new_));
 }
 

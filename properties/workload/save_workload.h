@@ -20,6 +20,7 @@ struct SaveWorkloadOptions {
   port::Duration deadline = std::chrono::seconds(20);  ///< of each save and load, in virtual time
   bool save_again = true;                              ///< after recovery: a fault-free save must succeed and be loaded (L2), leaving no debris (L4)
   std::optional<gen::StateSpec> recovered_spec = {};   ///< the layout of the job after recovery; none: the same
+  std::optional<gen::WholeValues> values = {};         ///< real values to save first, then changed ones (gen::changed); none: made by a rule
 };
 
 class SaveWorkload : public sim::Workload {
