@@ -1,5 +1,7 @@
 #include "sim/campaign.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <array>
 

@@ -18,10 +18,13 @@ void add_lost(std::vector<Rank>& lost, const std::vector<Rank>& more) {
   lost.erase(std::unique(lost.begin(), lost.end()), lost.end());
 }
 
-/// The part of a decision that concerns the ranks of one subtree.
+/// The part of a decision that concerns the ranks of one subtree. What is for single ranks is in rank order, here as there.
 Descent restrict_to(const Descent& decision, const std::vector<Rank>& ranks) {
-  Descent part = decision;
-  std::erase_if(part.individual, [&](const auto& entry) { return !std::ranges::binary_search(ranks, entry.first); });
+  Descent part{decision.kind, decision.common, {}, decision.failures, decision.lost};
+  for (const Rank rank : ranks) {
+    const auto entry = std::ranges::lower_bound(decision.individual, rank, {}, [](const auto& e) { return e.first; });
+    if (entry != decision.individual.end() && entry->first == rank) part.individual.push_back(*entry);
+  }
   return part;
 }
 
@@ -53,16 +56,15 @@ struct Comm::Heard {
 
 Comm::Comm(port::Net& net, port::Clock& clock, Options options)
     : net_(net), clock_(clock), rank_(options.alone ? Rank{0} : net.rank()), world_size_(options.alone ? 1 : net.world_size()),
-      coordinator_(options.alone ? Rank{0} : options.coordinator), tree_(world_size_, coordinator_, options.fan_out), channel_(options.channel) {}
+      coordinator_(options.alone ? Rank{0} : options.coordinator), tree_(world_size_, coordinator_, options.fan_out),
+      channel_(options.channel) {}
 
 void Comm::begin() {
   ++operation_;
   round_ = 0;
 }
 
-Timetable Comm::schedule(port::Deadline end) {
-  return Timetable(end, std::max(end.at - clock_.now(), port::Duration(0)), tree_.height());
-}
+Timetable Comm::schedule(port::Deadline end) { return Timetable(end, std::max(end.at - clock_.now(), port::Duration(0)), tree_.height()); }
 
 Status Comm::send(Rank to, port::Tag tag, SharedBytes message, port::Deadline deadline) {
   traffic_.bytes_sent += message.size();

@@ -71,8 +71,8 @@ class ManifestChecker {
                      part_from(in_.tensors_at_, u32(at::tensors_count_at), at::record_bytes) &&
                      part_from(in_.values_at_, u32(at::values_count_at), at::record_bytes) &&
                      part_from(in_.locations_at_, u64(at::chunks_count_at), at::location_bytes) &&
-                     part_from(in_.layouts_at_, u64(at::layouts_bytes_at), 1) &&
-                     part_from(in_.text_at_, u64(at::text_bytes_at), 1) && part_from(in_.planner_at_, u64(at::planner_bytes_at), 1);
+                     part_from(in_.layouts_at_, u64(at::layouts_bytes_at), 1) && part_from(in_.text_at_, u64(at::text_bytes_at), 1) &&
+                     part_from(in_.planner_at_, u64(at::planner_bytes_at), 1);
     if (!fit || left != 0) return fail(ErrorCode::corrupt, "its parts do not add up to its {} bytes", bytes_.size());
     return {};
   }
@@ -122,8 +122,7 @@ class ManifestChecker {
     if (in_.first_chunk(tensor) != next_chunk_ || next < next_chunk_ || next > u64(at::chunks_count_at)) {
       return fail(ErrorCode::corrupt, "tensor \"{}\": chunks [{}, {})", name, in_.first_chunk(tensor), next);
     }
-    if (u64(record + at::tensor::layout_at) != next_layout_)
-      return fail(ErrorCode::corrupt, "tensor \"{}\": no layout of its own", name);
+    if (u64(record + at::tensor::layout_at) != next_layout_) return fail(ErrorCode::corrupt, "tensor \"{}\": no layout of its own", name);
     Decoder layout(bytes_.subspan(in_.layouts_at_ + next_layout_, in_.text_at_ - in_.layouts_at_ - next_layout_), "layout");
     if (const Status sound = check_layout(layout, next - next_chunk_); !sound) return fail(within(sound.error(), "tensor \"{}\"", name));
     next_layout_ += layout.offset();
@@ -159,8 +158,7 @@ class ManifestChecker {
       if (segment >= in_.segment_count()) return fail(ErrorCode::corrupt, "a chunk in segment {} of {}", segment, in_.segment_count());
       const std::uint64_t record = at::fixed_bytes + segment * at::record_bytes;
       const std::uint64_t data = u64(record + at::segment::file_bytes_at) - u32(record + at::segment::header_bytes_at);
-      if (u64(place + 4) > data)
-        return fail(ErrorCode::corrupt, "a chunk at {} of {} bytes of segment {}", u64(place + 4), data, segment);
+      if (u64(place + 4) > data) return fail(ErrorCode::corrupt, "a chunk at {} of {} bytes of segment {}", u64(place + 4), data, segment);
     }
     return {};
   }

@@ -248,8 +248,8 @@ std::optional<SegmentHeader> skim(ByteView header) {
   SafetensorsHeader found;
   found.header_bytes = header.size();
   Skimmer in(as_text(header));
-  for (const char* key : {"holdfast_block_bytes", "holdfast_blocks", "holdfast_complex128", "holdfast_generation", "holdfast_offsets",
-                          "holdfast_shapes"}) {
+  for (const char* key :
+       {"holdfast_block_bytes", "holdfast_blocks", "holdfast_complex128", "holdfast_generation", "holdfast_offsets", "holdfast_shapes"}) {
     in.skip_past(key);
     in.skip_past(R"(":")");
     found.metadata.emplace_hint(found.metadata.end(), key, in.take_until('"'));

@@ -98,11 +98,9 @@ Result<FailureFile> from_json(const Json& json) try {
   return fail(ErrorCode::corrupt, "a number in hexadecimal: {}", wrong.what());
 }
 
-}  // namespace
-
-Result<FailureFile> read_failure_file(const std::string& path) {
+Result<Json> read_json(const std::string& path) {
   const std::string text = TRY(properties::gen::read_text_file(path));
-  const Json json = Json::parse(text, nullptr, false);
+  Json json = Json::parse(text, nullptr, false);
   if (!json.is_object() || json.value("format", "") != format_name) {
     return fail(ErrorCode::corrupt, "read \"{}\": found {}; expected a failure file of holdfast-sim", path, json.is_discarded() ? "no JSON" : "other JSON");
   }
@@ -110,6 +108,19 @@ Result<FailureFile> read_failure_file(const std::string& path) {
     return fail(ErrorCode::unsupported, "read \"{}\": it is of version {}; this build reads version {}", path,
                 json.contains("version") ? json["version"].dump() : "unknown", format_version);
   }
+  return json;
+}
+
+}  // namespace
+
+Result<std::string> planted_bug_of(const std::string& path) {
+  const Json json = TRY(read_json(path));
+  const Json job = json.value("job", Json::object());
+  return job.is_object() && job.contains("mutant") && job["mutant"].is_string() ? job["mutant"].get<std::string>() : "";
+}
+
+Result<FailureFile> read_failure_file(const std::string& path) {
+  const Json json = TRY(read_json(path));
   auto failure = from_json(json);
   if (!failure) return fail(within(std::move(failure).error(), "read \"{}\"", path));
   return failure;
@@ -160,7 +171,7 @@ std::string describe(const Job& job) {
 
 std::string describe(const Fault& fault) {
   std::string text = to_string(fault.kind);
-  if (fault.kind == FaultKind::error_before || fault.kind == FaultKind::error_after) text += fmt::format(" ({})", fault.error);
+  if (fault.kind == FaultKind::error_before || fault.kind == FaultKind::error_after) text += fmt::format(" ({})", to_string(fault.error));
   return text + fmt::format(" at door call {} of rank {}", fault.site.ordinal, fault.site.rank);
 }
 

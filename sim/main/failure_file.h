@@ -25,6 +25,8 @@ struct FailureFile {
 
 /// Errors: not_found, io_error; corrupt for what is no failure file, unsupported for a later version.
 Result<FailureFile> read_failure_file(const std::string& path);
+/// The mutant that the failure needs, "" for none; for builds that have it not.
+Result<std::string> planted_bug_of(const std::string& path);
 /// Makes the folders. Errors: io_error.
 Status write_failure_file(const std::string& path, const FailureFile& failure);
 Status write_text_file(const std::string& path, std::string_view text);

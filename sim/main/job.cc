@@ -102,6 +102,9 @@ std::string build_id() { return HOLDFAST_BUILD; }
 
 Result<Job> make_job(const JobRequest& request) {
   TRY(check_mutant(request.mutant));
+#ifdef HOLDFAST_MUTANTS
+  mutants::activate(request.mutant);
+#endif
   Job job{request.workload, request.layout, request.mutant, request.save_again, {}, {}};
   if (museum_name(request.workload)) return job;
   if (request.workload != "save") {
@@ -123,9 +126,6 @@ Result<Job> make_job(const JobRequest& request) {
 }
 
 std::unique_ptr<Workload> make_workload(const Job& job) {
-#ifdef HOLDFAST_MUTANTS
-  mutants::activate(job.mutant);
-#endif
   if (const auto name = museum_name(job.workload)) return name->fixed ? name->exhibit->fixed() : name->exhibit->faulty();
   properties::SaveWorkloadOptions options;
   options.save_again = job.save_again;

@@ -30,6 +30,7 @@ struct JobRequest {
   bool save_again = true;
 };
 
+/// In the mutant build it also activates the mutant (or none) for the process.
 /// Errors: invalid_argument for a workload or mutant that there is not; those of gen::read_layout_file and read_safetensors_state.
 Result<Job> make_job(const JobRequest& request);
 

@@ -22,7 +22,7 @@ struct Figure {
 };
 
 struct Request {
-  bool quick = false;  ///< every case once and briefly: shows that the benchmark works, measures nothing
+  bool quick = false;               ///< every case once and briefly: shows that the benchmark works, measures nothing
   std::vector<std::string> only{};  ///< sizes to measure, as they end the cases' names ("ranks=4"); none: all
   std::function<void(const Figure&)> report;
 

@@ -73,14 +73,20 @@ void print_row(const Figure& figure) {
 Exit run(const std::string& name, Request request, bool json) {
   for (const Benchmark& benchmark : benchmarks) {
     if (name != benchmark.name) continue;
-    request.report = [json, name, machine = machine()](const Figure& figure) {
+    std::size_t reported = 0;
+    request.report = [&, machine = machine()](const Figure& figure) {
       json ? print_json(figure, name, machine) : print_row(figure);
       std::fflush(stdout);
+      ++reported;
     };
     const Status done = benchmark.run(request);
-    if (done) return Exit::good;
-    fmt::print(stderr, "holdfast-bench {}: {}\n", name, done.error());
-    return Exit::bad;
+    if (!done) {
+      fmt::print(stderr, "holdfast-bench {}: {}\n", name, done.error());
+      return Exit::bad;
+    }
+    if (reported != 0) return Exit::good;
+    fmt::print(stderr, "holdfast-bench {}: nothing of size {}\n", name, fmt::join(request.only, ", "));
+    return Exit::no_verdict;
   }
   fmt::print(stderr, "holdfast-bench: no benchmark \"{}\"; there are: {}\n", name, names());
   return Exit::no_verdict;

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <array>
+#include <bit>
 #include <numeric>
 
 #include "impl/core/check.h"
@@ -25,7 +26,8 @@ properties::gen::StateSpec state_of(int ranks) {
   spec.world_size = ranks;
   for (const char* name : {"attention.wk", "attention.wo", "attention.wq", "attention.wv", "feed_forward.w1", "feed_forward.w2"}) {
     const DType dtype = spec.tensors.size() < 4 ? DType::bf16 : DType::f32;
-    spec.tensors.push_back({.name = fmt::format("layers.0.{}", name), .dtype = dtype, .shape = {std::int64_t{8} * ranks, 16}, .layout = sharded});
+    spec.tensors.push_back(
+        {.name = fmt::format("layers.0.{}", name), .dtype = dtype, .shape = {std::int64_t{8} * ranks, 16}, .layout = sharded});
   }
   spec.tensors.push_back({.name = "layers.0.norm", .dtype = DType::bf16, .shape = {64}, .layout = ReplicatedLayout{}});
   spec.tensors.push_back({.name = "optimizer.scale", .dtype = DType::f32, .shape = {16}, .layout = ReplicatedLayout{}});
@@ -54,6 +56,7 @@ class Faults {
 
 struct Runs {
   double wall_rate = 0, cpu_rate = 0, events = 0, door_calls = 0;
+  std::uint64_t hash = 0;
 };
 
 Result<Runs> measure(sim::Workload& workload, const sim::Disk& prepared, const Faults& faults, std::size_t runs) {
@@ -68,11 +71,12 @@ Result<Runs> measure(sim::Workload& workload, const sim::Disk& prepared, const F
     if (!result.verdict.empty()) {
       return fail(ErrorCode::corrupt, "run {}: {}: {}", i, result.verdict.front().property, result.verdict.front().message);
     }
+    sum.hash = std::rotl(sum.hash, 1) ^ result.hash;
     sum.events += static_cast<double>(result.act.events + result.recovery.events);
     sum.door_calls += static_cast<double>(result.act.door_calls + result.recovery.door_calls);
   }
   const auto n = static_cast<double>(runs);
-  return Runs{n / watch.wall(), n / watch.cpu(), sum.events / n, sum.door_calls / n};
+  return Runs{n / watch.wall(), n / watch.cpu(), sum.events / n, sum.door_calls / n, sum.hash};
 }
 
 /// A save over an existing checkpoint, one fault, recover, load, compare. All on this thread.
@@ -86,11 +90,12 @@ Status bench_runs(const Request& request, int ranks, std::size_t runs, double ai
   const Faults faults(workload, prepared);
   const int repeats = request.quick ? 1 : 5;
   if (request.quick) runs = 2;
-  if (!request.quick) TRY(measure(workload, prepared, faults, runs));
+  const Runs warm_up = TRY(measure(workload, prepared, faults, runs));
   std::vector<double> wall, cpu;
   Runs each;
   for (int i = 0; i < repeats; ++i) {
     each = TRY(measure(workload, prepared, faults, runs));
+    if (each.hash != warm_up.hash) return fail(ErrorCode::corrupt, "runs {}: the same runs had other events the second time", where);
     wall.push_back(each.wall_rate);
     cpu.push_back(each.cpu_rate);
   }

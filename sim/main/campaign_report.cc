@@ -1,0 +1,182 @@
+#include "sim/main/campaign_report.h"
+
+#include <algorithm>
+
+#include "impl/core/mark.h"
+#include "impl/plan/save_plan.h"
+#include "reports/dot.h"
+#include "reports/plan_picture.h"
+#include "reports/space_time.h"
+
+namespace holdfast::sim::program {
+namespace {
+
+using reports::ReportAct;
+using reports::ReportTable;
+using reports::ReportVerdict;
+
+std::string step_name(const std::string& step) { return step.empty() ? "start" : step; }
+
+std::map<Cell, CellCount> cells_of(const std::vector<Pass>& passes) {
+  std::map<Cell, CellCount> cells;
+  for (const Pass& pass : passes) {
+    for (const auto& [cell, count] : pass.outcome.totals.coverage) cells[cell] += count;
+  }
+  return cells;
+}
+
+/// Enumerated, fired, consequential, detected, condemned, by kind of fault and protocol step.
+ReportTable fault_table(const Pass& pass) {
+  ReportTable table{pass.title + ": every cell", {"fault", "step", "enumerated", "fired", "consequential", "detected", "violations"}, {}};
+  for (std::size_t kind = 0; kind < fault_kinds; ++kind) {
+    for (const auto& [cell, count] : pass.outcome.totals.coverage) {
+      if (static_cast<std::size_t>(cell.kind) != kind) continue;
+      table.rows.push_back({to_string(cell.kind), step_name(cell.step), fmt::format("{}", count.enumerated), fmt::format("{}", count.fired),
+                            fmt::format("{}", count.consequential), fmt::format("{}", count.detected), fmt::format("{}", count.failed)});
+    }
+  }
+  return table;
+}
+
+reports::ReportPicture space_time(const TraceRecord& record, std::string title, std::string caption) {
+  return {std::move(title), std::move(caption), reports::space_time_svg(record)};
+}
+
+std::string paragraphs(const std::string& lines) {
+  std::string text;
+  for (const char c : lines) text += c == '\n' ? std::string("\n\n") : std::string(1, c);
+  return text;
+}
+
+ReportVerdict verdict_of(const std::vector<Pass>& passes) {
+  std::uint64_t cases = 0, failed = 0;
+  for (const Pass& pass : passes) {
+    cases += pass.outcome.totals.cases;
+    failed += pass.outcome.totals.failed_cases;
+  }
+  return failed != 0 ? ReportVerdict::bad : cases != 0 ? ReportVerdict::good : ReportVerdict::none;
+}
+
+std::string text_of(const Pass& pass) {
+  const CampaignTotals& totals = pass.outcome.totals;
+  const FaultSums sums = sums_of(totals);
+  std::string text = fmt::format("{}: {} of {} cases in {:.1f} s ({:.0f} a second), {} fail. Faults enumerated {}, fired {}; power lost in {} cases; hash {:016x}.",
+                                 pass.title, totals.cases, pass.planned, pass.outcome.seconds, static_cast<double>(totals.cases) / std::max(pass.outcome.seconds, 1e-3),
+                                 totals.failed_cases, sums.enumerated, sums.fired, totals.power_losses, totals.hash);
+  if (totals.run_twice != 0) text += fmt::format(" {} cases were run twice and had equal hashes.", totals.run_twice);
+  if (pass.outcome.timed_out) text += " Time was up before the rest.";
+  return text;
+}
+
+}  // namespace
+
+FaultSums sums_of(const CampaignTotals& totals) {
+  FaultSums sums;
+  for (const auto& [cell, count] : totals.coverage) {
+    sums.enumerated += count.enumerated;
+    sums.fired += count.fired;
+    sums.consequential += count.consequential;
+    sums.detected += count.detected;
+    sums.failed += count.failed;
+  }
+  return sums;
+}
+
+ReportAct act_of(const std::vector<Caught>& bugs) {
+  ReportAct act;
+  act.title = "First act: bugs that are known to be there";
+  act.verdict = ReportVerdict::good;
+  act.text = "A harness that finds nothing proves nothing. So it first has to find a bug planted in the real protocol, and a public bug of another checkpoint library.";
+  for (const Caught& bug : bugs) {
+    act.text += fmt::format("\n\n{}. {}", bug.title, bug.what);
+    if (!bug.missed.empty()) {
+      act.verdict = ReportVerdict::bad;
+      act.text += " NOT CAUGHT: " + bug.missed;
+      continue;
+    }
+    act.text += fmt::format(" Caught in {:.2f} s: {}. {} Replay: holdfast sim replay {}\n\n{}{}", bug.seconds, bug.found, bug.healthy, bug.file,
+                            paragraphs(bug.story.beginning), paragraphs(bug.story.ending));
+    act.pictures.push_back(space_time(bug.record, bug.title, bug.found));
+    act.tables.push_back({bug.title + ": the calls that matter", event_columns(), bug.story.events});
+  }
+  return act;
+}
+
+ReportAct act_of(const Job& job, const std::vector<Pass>& passes, const std::string& plan_svg) {
+  ReportAct act;
+  act.title = fmt::format("Second act: {}, {} tensors on {} ranks", job.layout.substr(job.layout.rfind('/') + 1), job.spec.tensors.size(), job.spec.world_size);
+  act.verdict = verdict_of(passes);
+  act.text = fmt::format(
+      "The real save and load, on {} tensors of {} bytes in all. A committed checkpoint is there; the job saves a new one over it, under faults; then new processes "
+      "recover and load, and every byte is compared with the old state or the new one.",
+      job.spec.tensors.size(), logical_bytes(job.spec));
+  for (const Pass& pass : passes) {
+    act.text += "\n\n" + text_of(pass);
+    act.tables.push_back(fault_table(pass));
+  }
+  if (!plan_svg.empty()) act.pictures.push_back({"The save plan", "Who writes what, after replicas were removed and bytes balanced.", plan_svg});
+  return act;
+}
+
+reports::ReportCounts counts_of(const std::vector<Pass>& passes) {
+  reports::ReportCounts counts;
+  for (const Pass& pass : passes) {
+    const CampaignTotals& totals = pass.outcome.totals;
+    const FaultSums sums = sums_of(totals);
+    counts.runs += totals.cases;
+    counts.events += totals.events;
+    counts.door_calls += totals.door_calls;
+    counts.faults_enumerated += sums.enumerated;
+    counts.faults_fired += sums.fired;
+    counts.faults_consequential += sums.consequential;
+    counts.faults_detected += sums.detected;
+  }
+  return counts;
+}
+
+reports::ReportCoverage coverage_of(const std::vector<Pass>& passes) {
+  const std::map<Cell, CellCount> cells = cells_of(passes);
+  reports::ReportCoverage coverage;
+  for (const auto& [cell, count] : cells) {
+    if (std::ranges::find(coverage.steps, step_name(cell.step)) == coverage.steps.end()) coverage.steps.push_back(step_name(cell.step));
+  }
+  for (std::size_t kind = 0; kind < fault_kinds; ++kind) {
+    coverage.fault_kinds.emplace_back(to_string(static_cast<FaultKind>(kind)));
+    coverage.cells.emplace_back(coverage.steps.size(), reports::CoverageCell{0, 0, false});
+  }
+  for (const auto& [cell, count] : cells) {
+    const auto step = std::ranges::find(coverage.steps, step_name(cell.step)) - coverage.steps.begin();
+    coverage.cells[static_cast<std::size_t>(cell.kind)][static_cast<std::size_t>(step)] = {count.fired, count.failed, true};
+  }
+  return coverage;
+}
+
+reports::ReportFailure failure_of(const FailureFile& failure, const std::string& path) {
+  const Retold told = retell(failure);
+  return {to_string(failure.signature.verdict_class),
+          failure.signature.property,
+          failure.signature.message + "\n" + to_string(told.story),
+          fmt::format("{}, case {}", failure.seed, failure.index),
+          "holdfast sim replay " + path,
+          failure.decisions_before,
+          failure.decisions_after,
+          {space_time(told.record, "What happened", failure.signature.message)}};
+}
+
+std::vector<reports::ReportMark> marks_so_far() {
+  std::vector<reports::ReportMark> marks;
+  for (const auto& [name, hits] : mark_hits()) marks.push_back({name, hits});
+  return marks;
+}
+
+Result<std::string> save_plan_svg(const Job& job) {
+  const properties::gen::WholeValues values = job.values ? *job.values : make_values(job.spec, 1);
+  std::vector<SavePlan> local;
+  for (int r = 0; r < job.spec.world_size; ++r) {
+    local.push_back(TRY(plan::local_save_plan(make_state(job.spec, Rank{r}, values).dict)));
+  }
+  const plan::GlobalSavePlan global = TRY(plan::global_save_plan(local));
+  return reports::render_svg(reports::save_plan_dot(global.plans, global.metadata, {}, {{}, &local}));
+}
+
+}  // namespace holdfast::sim::program

@@ -1,0 +1,96 @@
+#include "sim/main/story.h"
+
+#include <algorithm>
+#include <set>
+
+namespace holdfast::sim::program {
+namespace {
+
+constexpr std::size_t events_before_fault = 4;
+
+std::string when(std::int64_t nanoseconds) { return fmt::format("{:.3f} ms", static_cast<double>(nanoseconds) * 1e-6); }
+
+std::vector<std::string> row_of(const TraceEvent& event) {
+  std::string result = event.result.empty() ? "never returned" : event.result;
+  if (!event.fault.empty()) result += fmt::format("  <- injected: {}", event.fault);
+  return {when(event.begin_ns), fmt::format("{}", event.rank), event.step.empty() ? "start" : event.step, fmt::format("{}({})", event.op, event.object), result};
+}
+
+bool changes_storage(const TraceEvent& event) {
+  return event.op.starts_with("storage.") && event.op != "storage.read" && event.op != "storage.size" && event.op != "storage.open" &&
+         event.op != "storage.list" && event.op != "storage.close";
+}
+
+/// The positions of the calls that tell the story, ascending: the faults with what the same rank did to the storage just before; without a
+/// fault, the last changes of the storage, which a crash can take back.
+std::set<std::size_t> telling(const std::vector<TraceEvent>& record) {
+  std::set<std::size_t> chosen;
+  for (std::size_t i = 0; i < record.size(); ++i) {
+    if (record[i].fault.empty()) continue;
+    chosen.insert(i);
+    std::size_t before = 0;
+    for (std::size_t j = i; j-- > 0 && before < events_before_fault;) {
+      if (record[j].rank == record[i].rank && changes_storage(record[j])) before += chosen.insert(j).second;
+    }
+  }
+  constexpr std::size_t last_shown = 8;
+  for (std::size_t i = record.size(); i-- > 0 && record[i].fault.empty() && chosen.size() < last_shown;) {
+    if (changes_storage(record[i])) chosen.insert(i);
+  }
+  return chosen;
+}
+
+std::string ends_of(const Trace& act) {
+  std::string text;
+  for (std::size_t r = 0; r < act.ends.size(); ++r) {
+    constexpr std::string_view how[] = {"returned", "was killed", "was left waiting", "ended by an exception"};
+    text += fmt::format("{}rank {} {}", r == 0 ? "" : ", ", r, how[act.ends[r].how]);
+  }
+  return text;
+}
+
+Story tell(const FailureFile& failure, const CaseResult& result) {
+  const Trace& act = result.act;
+  Story story;
+  story.beginning = fmt::format("{}: a checkpoint is there; the job saves another one over it.\nInjected: {}.\n", describe(failure.job), describe(failure.test));
+  for (const std::size_t i : telling(act.record)) story.events.push_back(row_of(act.record[i]));
+  if (act.power_lost || failure.test.power_loss_after) {
+    story.ending = fmt::format("Power is lost{}: of what was not synced, a subset that the model \"{}\" allows is kept.\n", act.power_lost ? "" : " after the save",
+                               to_string(failure.test.scenario.persistence));
+  }
+  story.ending += fmt::format("At the end {}. New processes recover and load:\n", ends_of(act));
+  for (const Violation& violation : result.verdict) {
+    story.ending += fmt::format("  {} {}: {}\n", to_string(violation.verdict_class), violation.property, violation.message);
+  }
+  if (result.verdict.empty()) story.ending += "  nothing is wrong.\n";
+  story.ending += fmt::format("Shrunk from {} faults to {}, from {} choices to {}, in {} runs.\n", failure.faults_before, failure.test.scenario.faults.size(),
+                              failure.decisions_before, failure.decisions_after, failure.shrink_runs);
+  return story;
+}
+
+}  // namespace
+
+std::vector<std::string> event_columns() { return {"when", "rank", "step", "call", "result"}; }
+
+std::string to_string(const Story& story) {
+  std::string text = story.beginning;
+  for (const auto& row : story.events) text += fmt::format("  {:>12}  rank {}  {:12}  {} -> {}\n", row[0], row[1], row[2], row[3], row[4]);
+  return text + story.ending;
+}
+
+Retold retell(const FailureFile& failure) {
+  const auto workload = make_workload(failure.job);
+  const Disk prepared = workload->prepare();
+  Case test = failure.test;
+  test.scenario.record_events = true;
+  Retold told;
+  told.result = run_case(*workload, test, prepared);
+  const Trace& act = told.result.act;
+  told.record = {describe(failure.job), fmt::format("{}", failure.seed), workload->world_size(), act.event_hash, act.record};
+  told.fails_alike =
+      std::ranges::any_of(told.result.verdict, [&](const Violation& violation) { return violation.property == failure.signature.property; });
+  told.story = tell(failure, told.result);
+  return told;
+}
+
+}  // namespace holdfast::sim::program
