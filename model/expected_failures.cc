@@ -6,10 +6,11 @@
 namespace holdfast::model {
 namespace {
 
-constexpr std::array save_hooks = {Hook::set_up_storage_writer, Hook::prepare_local_plan, Hook::prepare_global_plan,
-                                   Hook::write_data,            Hook::write_data_async,   Hook::finish};
-constexpr std::array load_hooks = {Hook::read_metadata,       Hook::set_up_storage_reader, Hook::prepare_local_plan,
-                                   Hook::prepare_global_plan, Hook::read_data,             Hook::read_data_async};
+constexpr std::array save_hooks = {Hook::set_up_storage_writer, Hook::prepare_local_plan,
+                                   Hook::prepare_global_plan,   Hook::write_data,
+                                   Hook::write_data_async,      Hook::finish};
+constexpr std::array load_hooks = {Hook::read_metadata, Hook::set_up_storage_reader, Hook::prepare_local_plan, Hook::prepare_global_plan,
+                                   Hook::read_data,     Hook::read_data_async};
 
 /// A phase: what every rank does, then what the coordinator does with the results.
 struct Phase {

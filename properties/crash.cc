@@ -11,7 +11,8 @@ std::string describe(const sim::Case& test) {
   std::string text = fmt::format("schedule seed {}, persistence {}{}", test.scenario.seed, to_string(test.scenario.persistence),
                                  test.power_loss_after ? ", power lost afterwards" : "");
   for (const sim::Fault& fault : test.scenario.faults) {
-    text += fmt::format(", {} ({}) at door call {} of rank {}", to_string(fault.kind), to_string(fault.error), fault.site.ordinal, fault.site.rank);
+    text += fmt::format(", {} ({}) at door call {} of rank {}", to_string(fault.kind), to_string(fault.error), fault.site.ordinal,
+                        fault.site.rank);
   }
   return text;
 }
@@ -42,7 +43,8 @@ gen::Outcome exhaust_small_scope(World& /*world*/, const gen::DrawOptions& optio
     if (const auto wrong = first_failure(totals)) return {outcome.cases, *wrong, show(small_state())};
     for (const auto& [cell, count] : totals.coverage) {
       if (count.fired != count.enumerated) {
-        return {outcome.cases, fmt::format("{} of {} faults {} in step \"{}\" fired", count.fired, count.enumerated, to_string(cell.kind), cell.step), ""};
+        return {outcome.cases,
+                fmt::format("{} of {} faults {} in step \"{}\" fired", count.fired, count.enumerated, to_string(cell.kind), cell.step), ""};
       }
     }
   }
@@ -53,7 +55,8 @@ gen::Outcome exhaust_small_scope(World& /*world*/, const gen::DrawOptions& optio
 /// Any state, any faults up to three, any schedule; recovery by another job with other layouts.
 gen::Outcome random_faults(World& /*world*/, const gen::DrawOptions& options) {
   return gen::for_all(options, [](const gen::DrawnCase& drawn) {
-    SaveWorkload workload(drawn.saved, {.coordinator = drawn.coordinator, .block_bytes = drawn.block_bytes, .recovered_spec = drawn.loaded});
+    SaveWorkload workload(drawn.saved,
+                          {.coordinator = drawn.coordinator, .block_bytes = drawn.block_bytes, .recovered_spec = drawn.loaded});
     return first_failure(sim::random_campaign(workload, {.seed = drawn.seed, .cases = 5}));
   });
 }
@@ -70,7 +73,8 @@ gen::Outcome durable_after_acknowledgement(World& /*world*/, const gen::DrawOpti
       test.power_loss_after = true;
       const sim::CaseResult result = sim::run_case(workload, test, prepared);
       if (workload.noticed()) return "a save without faults failed: " + describe(test);
-      if (!result.verdict.empty()) return fmt::format("{}: {} ({})", result.verdict.front().property, result.verdict.front().message, describe(test));
+      if (!result.verdict.empty())
+        return fmt::format("{}: {} ({})", result.verdict.front().property, result.verdict.front().message, describe(test));
     }
     return std::nullopt;
   });
@@ -80,14 +84,26 @@ gen::Outcome durable_after_acknowledgement(World& /*world*/, const gen::DrawOpti
 
 std::vector<Property> crash_properties() {
   return {
-      {"crash-exhaustive", "S1 S2 S3 S4 S5 S9 L1 L2 L4 A1", "Every fault at every door call of a small save leaves the old checkpoint or the new one.",
-       {"sim"}, exhaust_small_scope,
-       {"property.every_door_call_crashed", "judge.loaded_old", "judge.loaded_new", "judge.unknown_outcome", "comm.child_lost", "comm.decision_unknown",
-        "comm.reduce_failed", "load.fell_back", "recover.swept", "segment_writer.retired", "segment_writer.warned"}},
-      {"crash-random", "S1 S2 S3 S4 S5 S7 S9 L1 L2 L4 A1", "Up to three faults anywhere, and a crash, leave the old checkpoint or the new one, for any job that recovers.",
-       {"sim"}, random_faults,
+      {"crash-exhaustive",
+       "S1 S2 S3 S4 S5 S9 L1 L2 L4 A1",
+       "Every fault at every door call of a small save leaves the old checkpoint or the new one.",
+       {"sim"},
+       exhaust_small_scope,
+       {"property.every_door_call_crashed", "judge.loaded_old", "judge.loaded_new", "judge.unknown_outcome", "comm.child_lost",
+        "comm.decision_unknown", "comm.reduce_failed", "load.fell_back", "recover.swept", "segment_writer.retired",
+        "segment_writer.warned"}},
+      {"crash-random",
+       "S1 S2 S3 S4 S5 S7 S9 L1 L2 L4 A1",
+       "Up to three faults anywhere, and a crash, leave the old checkpoint or the new one, for any job that recovers.",
+       {"sim"},
+       random_faults,
        {"judge.loaded_old", "judge.loaded_new", "judge.unknown_outcome", "load.fell_back", "recover.swept"}},
-      {"durable-after-ack", "S2 A4", "A save that reported success survives any legal crash right after it.", {"sim"}, durable_after_acknowledgement, {"judge.loaded_new"}},
+      {"durable-after-ack",
+       "S2 A4",
+       "A save that reported success survives any legal crash right after it.",
+       {"sim"},
+       durable_after_acknowledgement,
+       {"judge.loaded_new"}},
   };
 }
 

@@ -7,7 +7,8 @@ namespace holdfast::properties {
 namespace {
 
 std::optional<std::string> same(const sim::CaseResult& a, const sim::CaseResult& b, std::string_view what) {
-  if (a.act.event_hash != b.act.event_hash) return fmt::format("{}: event hash {:016x} became {:016x}", what, a.act.event_hash, b.act.event_hash);
+  if (a.act.event_hash != b.act.event_hash)
+    return fmt::format("{}: event hash {:016x} became {:016x}", what, a.act.event_hash, b.act.event_hash);
   if (a.hash != b.hash) return fmt::format("{}: the story is the same, the recovery or the disk is not", what);
   return std::nullopt;
 }

@@ -5,7 +5,9 @@
 namespace holdfast::properties {
 namespace {
 
-StridedBlock raw(std::byte* data, std::size_t bytes) { return packed_block(data, {static_cast<std::int64_t>(bytes)}, 1, MemoryKind::device); }
+StridedBlock raw(std::byte* data, std::size_t bytes) {
+  return packed_block(data, {static_cast<std::int64_t>(bytes)}, 1, MemoryKind::device);
+}
 
 /// Runs `enqueue` on a stream and waits.
 template <typename Enqueue>

@@ -6,7 +6,9 @@ namespace holdfast::properties {
 
 using model::Hook;
 
-Error injected_error(Hook hook, Rank rank) { return error(ErrorCode::injected, "{} fails on rank {} on purpose", model::to_string(hook), rank); }
+Error injected_error(Hook hook, Rank rank) {
+  return error(ErrorCode::injected, "{} fails on rank {} on purpose", model::to_string(hook), rank);
+}
 
 Status IdleWriter::reset() {
   calls.emplace_back("reset");
@@ -59,7 +61,9 @@ Result<port::Future<void>> IdleReader::read_data(const LoadPlan& /*plan*/, proto
 }
 
 Status FaultyRank::at(Hook hook) const {
-  const auto hits = [&](const model::InjectedFault& fault) { return fault.hook == hook && std::ranges::find(fault.ranks, rank) != fault.ranks.end(); };
+  const auto hits = [&](const model::InjectedFault& fault) {
+    return fault.hook == hook && std::ranges::find(fault.ranks, rank) != fault.ranks.end();
+  };
   if (std::ranges::any_of(faults, hits)) return fail(injected_error(hook, rank));
   return {};
 }
@@ -80,7 +84,8 @@ Result<port::Future<std::vector<WriteResult>>> FaultyWriter::write_data(const Sa
   TRY(fault_.at(Hook::write_data));
   const Status late = fault_.at(Hook::write_data_async);
   if (late) return inner_.write_data(plan, planner);
-  return port::Future<std::vector<WriteResult>>::run(*fault_.tasks, "faulty write", [late]() -> Result<std::vector<WriteResult>> { return fail(late.error()); });
+  return port::Future<std::vector<WriteResult>>::run(*fault_.tasks, "faulty write",
+                                                     [late]() -> Result<std::vector<WriteResult>> { return fail(late.error()); });
 }
 Status FaultyWriter::finish(const Metadata& metadata, const std::vector<std::vector<WriteResult>>& results) {
   TRY(fault_.at(Hook::finish));

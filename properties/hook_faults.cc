@@ -74,19 +74,22 @@ std::vector<model::InjectedFault> faults_of(const Row& row, const std::vector<Ra
   return {{row.hook, ranks}};
 }
 
-std::optional<std::string> compare(const std::vector<std::optional<CheckpointError>>& errors, const std::optional<model::ExpectedFailure>& expected,
-                                   Hook hook) {
+std::optional<std::string> compare(const std::vector<std::optional<CheckpointError>>& errors,
+                                   const std::optional<model::ExpectedFailure>& expected, Hook hook) {
   for (std::size_t r = 0; r < errors.size(); ++r) {
     if (!expected && errors[r]) return fmt::format("rank {}: {}, but no hook that runs fails", r, to_string(*errors[r]));
     if (!expected) continue;
     if (!errors[r]) return fmt::format("rank {} reports success, expected failed ranks {}", r, fmt::join(expected->ranks, ","));
     const CheckpointError& error = *errors[r];
-    if (error.step != expected->step || error.failures.ranks() != expected->ranks || !error.lost.empty() || error.outcome != Outcome::failed) {
-      return fmt::format("rank {}: {}, expected step {} and failed ranks {}", r, to_string(error), expected->step, fmt::join(expected->ranks, ","));
+    if (error.step != expected->step || error.failures.ranks() != expected->ranks || !error.lost.empty() ||
+        error.outcome != Outcome::failed) {
+      return fmt::format("rank {}: {}, expected step {} and failed ranks {}", r, to_string(error), expected->step,
+                         fmt::join(expected->ranks, ","));
     }
     for (const Rank failed : expected->ranks) {
       if (*error.failures.find(failed) != injected_error(hook, failed)) {
-        return fmt::format("rank {}: rank {} failed with {}, expected {}", r, failed, *error.failures.find(failed), injected_error(hook, failed));
+        return fmt::format("rank {}: rank {} failed with {}, expected {}", r, failed, *error.failures.find(failed),
+                           injected_error(hook, failed));
       }
     }
   }
@@ -126,7 +129,9 @@ std::optional<std::string> load_row(const Row& row, World& world, const gen::Dra
   if (!expected) MARK("property.hook_not_reached");
   const gen::WholeValues values = make_values(drawn.saved, 1);
   world.reset();
-  const SaveReport saved = save_job(world, drawn.saved, values, {.seed = drawn.seed, .coordinator = drawn.coordinator, .no_dist = row.no_dist, .block_bytes = drawn.block_bytes});
+  const SaveReport saved =
+      save_job(world, drawn.saved, values,
+               {.seed = drawn.seed, .coordinator = drawn.coordinator, .no_dist = row.no_dist, .block_bytes = drawn.block_bytes});
   if (auto wrong = not_saved(saved)) return "save: " + *wrong;
 
   JobOptions options{.seed = drawn.seed + 1, .coordinator = coordinator, .no_dist = row.no_dist, .directory = saved.directory};
@@ -188,11 +193,14 @@ gen::Outcome check_row(const Row& row, World& world, const gen::DrawOptions& opt
 std::vector<Property> hook_fault_properties() {
   std::vector<Property> properties;
   for (const Row& row : rows()) {
-    properties.push_back({row.id, "A1 A3 S3 S5 L1 L4",
-                          fmt::format("When {} fails on any ranks during a {}{}, exactly those are named on every rank, and nothing older is hurt.",
-                                      model::to_string(row.hook), row.operation == Operation::save ? "save" : "load", row.no_dist ? " without a network" : ""),
-                          {"sim", "simgpu", "threads"},
-                          [&row](World& world, const gen::DrawOptions& options) { return check_row(row, world, options); }});
+    properties.push_back(
+        {row.id,
+         "A1 A3 S3 S5 L1 L4",
+         fmt::format("When {} fails on any ranks during a {}{}, exactly those are named on every rank, and nothing older is hurt.",
+                     model::to_string(row.hook), row.operation == Operation::save ? "save" : "load",
+                     row.no_dist ? " without a network" : ""),
+         {"sim", "simgpu", "threads"},
+         [&row](World& world, const gen::DrawOptions& options) { return check_row(row, world, options); }});
   }
   return properties;
 }

@@ -30,7 +30,8 @@ SaveReport save_job(World& world, const gen::StateSpec& spec, const gen::WholeVa
     protocol::Session session(env, {.coordinator = options.coordinator, .no_dist = options.no_dist});
     protocol::SegmentWriter ordinary(env, {options.step, options.block_bytes, {}});
     const auto wrapped = options.writer ? options.writer(env, rank, ordinary) : nullptr;
-    const auto saved = protocol::save(session, state.dict, {.step = options.step, .block_bytes = options.block_bytes, .writer = wrapped.get()});
+    const auto saved =
+        protocol::save(session, state.dict, {.step = options.step, .block_bytes = options.block_bytes, .writer = wrapped.get()});
     if (!saved) report.errors[r] = saved.error();
     if (saved) directories[r] = wrapped ? ordinary.ticket().directory : saved->directory;
   });

@@ -43,7 +43,8 @@ std::optional<std::string> metadata_is_the_models(const gen::DrawnCase& drawn) {
     const auto found = planned->entries.find(key);
     if (found == planned->entries.end() || found->second != entry) return fmt::format("entry \"{}\" is not what the model says", key);
   }
-  if (planned->entries.size() != expected->entries.size()) return fmt::format("{} entries, the model has {}", planned->entries.size(), expected->entries.size());
+  if (planned->entries.size() != expected->entries.size())
+    return fmt::format("{} entries, the model has {}", planned->entries.size(), expected->entries.size());
   return std::nullopt;
 }
 
@@ -67,7 +68,8 @@ gen::Outcome check_missing_rank(World& /*world*/, const gen::DrawOptions& option
 gen::Outcome check_default_metadata(World& /*world*/, const gen::DrawOptions& options) {
   gen::StateSpec spec;
   spec.world_size = 2;
-  spec.tensors = {{"replicated", DType::f32, {4}, ReplicatedLayout{}, 0}, {"sharded", DType::f32, {10, 10}, ChunkLayout{0, {Rank{0}, Rank{1}}}, 0}};
+  spec.tensors = {{"replicated", DType::f32, {4}, ReplicatedLayout{}, 0},
+                  {"sharded", DType::f32, {10, 10}, ChunkLayout{0, {Rank{0}, Rank{1}}}, 0}};
   spec.values = {{"bytes", 4}};
   const Result<Metadata> metadata = planned_metadata(spec);
   if (!metadata) return {0, fmt::format("{}", metadata.error()), show(spec)};
@@ -84,11 +86,12 @@ gen::Outcome check_default_metadata(World& /*world*/, const gen::DrawOptions& op
 }
 
 template <typename Double>
-std::optional<std::string> wrong_calls(const std::vector<std::unique_ptr<Double>>& doubles, Rank coordinator, const std::vector<std::string>& everywhere,
-                                       const std::vector<std::string>& on_coordinator) {
+std::optional<std::string> wrong_calls(const std::vector<std::unique_ptr<Double>>& doubles, Rank coordinator,
+                                       const std::vector<std::string>& everywhere, const std::vector<std::string>& on_coordinator) {
   for (std::size_t r = 0; r < doubles.size(); ++r) {
     const auto& expected = static_cast<int>(r) == coordinator.value ? on_coordinator : everywhere;
-    if (doubles[r]->calls != expected) return fmt::format("rank {} saw the calls {}, expected {}", r, fmt::join(doubles[r]->calls, " "), fmt::join(expected, " "));
+    if (doubles[r]->calls != expected)
+      return fmt::format("rank {} saw the calls {}, expected {}", r, fmt::join(doubles[r]->calls, " "), fmt::join(expected, " "));
   }
   return std::nullopt;
 }
@@ -139,7 +142,8 @@ gen::Outcome check_idle_reader(World& world, const gen::DrawOptions& options) {
     for (const std::string& error : errors) {
       if (!error.empty()) return error;
     }
-    return wrong_calls(readers, drawn.load_coordinator, {"reset", "read_metadata", "set_up_storage_reader", "prepare_local_plan", "read_data"},
+    return wrong_calls(readers, drawn.load_coordinator,
+                       {"reset", "read_metadata", "set_up_storage_reader", "prepare_local_plan", "read_data"},
                        {"reset", "read_metadata", "set_up_storage_reader", "prepare_local_plan", "prepare_global_plan", "read_data"});
   });
 }
@@ -149,8 +153,10 @@ gen::Outcome check_idle_reader(World& world, const gen::DrawOptions& options) {
 std::vector<Property> metadata_properties() {
   const std::vector<std::string> everywhere = {"sim", "simgpu", "threads"};
   return {
-      {"SEED-M1", "S7", "A tensor whose chunks all lie on one rank has one chunk, whatever the other ranks are.", everywhere, check_missing_rank},
-      {"SEED-M2", "S7", "The metadata of a save lists kinds, sizes, dtypes and chunks as the model enumerates them.", everywhere, check_default_metadata},
+      {"SEED-M1", "S7", "A tensor whose chunks all lie on one rank has one chunk, whatever the other ranks are.", everywhere,
+       check_missing_rank},
+      {"SEED-M2", "S7", "The metadata of a save lists kinds, sizes, dtypes and chunks as the model enumerates them.", everywhere,
+       check_default_metadata},
       {"SEED-M3", "L1", "A writer that does nothing works, and its hooks are called in PyTorch's order.", everywhere, check_idle_writer},
       {"SEED-L0", "L1", "A reader that does nothing works, and its hooks are called in PyTorch's order.", everywhere, check_idle_reader},
   };

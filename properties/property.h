@@ -13,8 +13,8 @@
 namespace holdfast::properties {
 
 struct Property {
-  std::string id;                   ///< "round-trip", "SEED-S1"; stands in CATALOGUE.md
-  std::string invariants;           ///< "S4 S7"
+  std::string id;          ///< "round-trip", "SEED-S1"; stands in CATALOGUE.md
+  std::string invariants;  ///< "S4 S7"
   std::string statement;
   std::vector<std::string> worlds;  ///< that can run it
   std::function<gen::Outcome(World&, const gen::DrawOptions&)> check;

@@ -15,10 +15,12 @@ gen::Outcome check(World& world, const gen::DrawOptions& options, const Holds& h
 std::optional<std::string> saves_then_loads(World& world, const gen::DrawnCase& drawn, const gen::StateSpec& loading, Rank coordinator) {
   world.reset();
   const gen::WholeValues values = make_values(drawn.saved, drawn.seed);
-  if (auto wrong = not_saved(save_job(world, drawn.saved, values, {.seed = drawn.seed, .coordinator = drawn.coordinator, .block_bytes = drawn.block_bytes}))) {
+  if (auto wrong = not_saved(
+          save_job(world, drawn.saved, values, {.seed = drawn.seed, .coordinator = drawn.coordinator, .block_bytes = drawn.block_bytes}))) {
     return "save: " + *wrong;
   }
-  if (auto wrong = not_loaded(load_job(world, loading, values, {.seed = drawn.seed + 1, .coordinator = coordinator}))) return "load: " + *wrong;
+  if (auto wrong = not_loaded(load_job(world, loading, values, {.seed = drawn.seed + 1, .coordinator = coordinator})))
+    return "load: " + *wrong;
   return std::nullopt;
 }
 
@@ -36,7 +38,8 @@ std::optional<std::string> newest(World& world, const gen::DrawnCase& drawn) {
   if (auto wrong = saves_then_loads(world, drawn, drawn.saved, drawn.coordinator)) return wrong;
   const gen::WholeValues newer = make_values(drawn.saved, drawn.seed + 100);
   const Step earlier{0};  // a job that went back: the newest is not the one with the highest step
-  if (auto wrong = not_saved(save_job(world, drawn.saved, newer, {.seed = drawn.seed + 2, .coordinator = drawn.coordinator, .step = earlier}))) {
+  if (auto wrong =
+          not_saved(save_job(world, drawn.saved, newer, {.seed = drawn.seed + 2, .coordinator = drawn.coordinator, .step = earlier}))) {
     return "second save: " + *wrong;
   }
   if (auto wrong = not_loaded(load_job(world, drawn.loaded, newer, {.seed = drawn.seed + 3, .coordinator = drawn.load_coordinator}))) {
@@ -46,8 +49,12 @@ std::optional<std::string> newest(World& world, const gen::DrawnCase& drawn) {
 }
 
 Property property(std::string id, std::string invariants, std::string statement, Holds holds, std::vector<std::string> marks = {}) {
-  return {std::move(id), std::move(invariants), std::move(statement), {"sim", "simgpu", "threads"},
-          [holds = std::move(holds)](World& world, const gen::DrawOptions& options) { return check(world, options, holds); }, std::move(marks)};
+  return {std::move(id),
+          std::move(invariants),
+          std::move(statement),
+          {"sim", "simgpu", "threads"},
+          [holds = std::move(holds)](World& world, const gen::DrawOptions& options) { return check(world, options, holds); },
+          std::move(marks)};
 }
 
 }  // namespace

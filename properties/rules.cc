@@ -60,7 +60,9 @@ Wrong hole_is_refused(const gen::DrawnCase& drawn) {
     std::erase_if(plan.items, [&](const WriteItem& other) { return other.index == gone && !other.chunk.empty(); });
   }
   // Of a tensor that nobody mentions any more nothing can be known.
-  const auto mentions = [&](const SavePlan& plan) { return std::ranges::any_of(plan.items, [&](const WriteItem& other) { return other.index.fqn == gone.fqn; }); };
+  const auto mentions = [&](const SavePlan& plan) {
+    return std::ranges::any_of(plan.items, [&](const WriteItem& other) { return other.index.fqn == gone.fqn; });
+  };
   if (std::ranges::none_of(*plans, mentions)) return std::nullopt;
   if (plan::global_save_plan(*plans)) return fmt::format("a save without anybody for {} is planned", to_string(gone));
   return std::nullopt;
@@ -74,7 +76,8 @@ Wrong dtype_clash_is_refused(const gen::DrawnCase& drawn) {
   WriteItem* item = some_item(*plans, drawn.seed);
   std::size_t holders = 0;
   for (const SavePlan& plan : *plans) {
-    holders += static_cast<std::size_t>(std::ranges::count_if(plan.items, [&](const WriteItem& other) { return item && other.index.fqn == item->index.fqn; }));
+    holders += static_cast<std::size_t>(
+        std::ranges::count_if(plan.items, [&](const WriteItem& other) { return item && other.index.fqn == item->index.fqn; }));
   }
   if (holders < 2) return std::nullopt;
   item->dtype = item->dtype == DType::i8 ? DType::u8 : DType::i8;
@@ -109,7 +112,8 @@ Wrong wrong_load_is_refused(const gen::DrawnCase& drawn) {
         if (!intersection(tensor->chunks.box(i), local.shards[0].box)) boxes.push_back(tensor->chunks.box(i));
       }
       std::get<TensorMetadata>(holed.entries.at(key)).chunks = ChunkSet(boxes, tensor->shape);
-      if (!local.shards[0].box.empty() && plan::local_load_plan(state.dict, holed)) return fmt::format("\"{}\" is loaded though chunks are missing", key);
+      if (!local.shards[0].box.empty() && plan::local_load_plan(state.dict, holed))
+        return fmt::format("\"{}\" is loaded though chunks are missing", key);
     }
   }
   return std::nullopt;
@@ -126,7 +130,8 @@ Wrong hints_are_only_hints(const gen::DrawnCase& drawn) {
         for (std::uint32_t hint = 0; hint <= tensor->shards.size(); ++hint) {
           const auto found = plan::find_shard(state.dict, {key, shard.box.offset, hint});
           if (!found) return fmt::format("{}", found.error());
-          if ((*found)->box.offset != shard.box.offset) return fmt::format("\"{}\": hint {} leads to {} instead of {}", key, hint, to_string((*found)->box), to_string(shard.box));
+          if ((*found)->box.offset != shard.box.offset)
+            return fmt::format("\"{}\": hint {} leads to {} instead of {}", key, hint, to_string((*found)->box), to_string(shard.box));
         }
       }
     }
@@ -154,7 +159,8 @@ Wrong replicas_are_balanced(const gen::DrawnCase& drawn) {
     most = std::max(most, bytes);
   }
   const std::uint64_t ranks = global->plans.size();
-  if (most * ranks > total + largest * ranks) return fmt::format("a rank writes {} of {} bytes over {} ranks, the largest piece has {}", most, total, ranks, largest);
+  if (most * ranks > total + largest * ranks)
+    return fmt::format("a rank writes {} of {} bytes over {} ranks, the largest piece has {}", most, total, ranks, largest);
   return std::nullopt;
 }
 
@@ -201,13 +207,15 @@ Wrong damage_is_refused(const gen::DrawnCase& drawn) {
   Bytes header = format::encode_segment_header(*layout, {&digest, 1}, "step-1.a1");
   const std::uint64_t padding_byte = header.size() - 1 - mix(drawn.seed) % 1000;
   header[padding_byte] = std::byte{'\t'};  // which any JSON parser would pass over
-  if (format::decode_segment_header(header, "segment")) return fmt::format("a segment header with byte {} of its padding changed is decoded", padding_byte);
+  if (format::decode_segment_header(header, "segment"))
+    return fmt::format("a segment header with byte {} of its padding changed is decoded", padding_byte);
   return std::nullopt;
 }
 
 Property rule(std::string id, std::string invariants, std::string statement, Wrong (*holds)(const gen::DrawnCase&)) {
-  return {std::move(id), std::move(invariants), std::move(statement), {"sim"},
-          [holds](World& /*world*/, const gen::DrawOptions& options) { return gen::for_all(options, holds); }};
+  return {std::move(id), std::move(invariants), std::move(statement), {"sim"}, [holds](World& /*world*/, const gen::DrawOptions& options) {
+            return gen::for_all(options, holds);
+          }};
 }
 
 }  // namespace

@@ -18,9 +18,9 @@ std::string dot_quoted(std::string_view text);
 struct DotValue {
   std::string text;
   bool html = false;
-  DotValue(std::string_view value) : text(value) {}        // NOLINT: implicit on purpose
-  DotValue(const char* value) : text(value) {}             // NOLINT: implicit on purpose
-  DotValue(const std::string& value) : text(value) {}      // NOLINT: implicit on purpose
+  DotValue(std::string_view value) : text(value) {}    // NOLINT: implicit on purpose
+  DotValue(const char* value) : text(value) {}         // NOLINT: implicit on purpose
+  DotValue(const std::string& value) : text(value) {}  // NOLINT: implicit on purpose
   static DotValue html_label(std::string value) {
     DotValue label(value);
     label.html = true;

@@ -5,7 +5,6 @@
 #include <string>
 #include <vector>
 
-
 namespace holdfast::reports {
 
 using Members = std::vector<std::size_t>;  ///< ascending

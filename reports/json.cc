@@ -9,8 +9,9 @@ using nlohmann::json;
 namespace holdfast {
 
 static void to_json(json& out, const TraceEvent& event) {
-  out = json{{"begin_ns", event.begin_ns}, {"end_ns", event.end_ns}, {"rank", event.rank.value}, {"task", event.task}, {"step", event.step},
-             {"op", event.op}, {"object", event.object}, {"bytes", event.bytes}, {"result", event.result}, {"fault", event.fault}};
+  out = json{{"begin_ns", event.begin_ns}, {"end_ns", event.end_ns}, {"rank", event.rank.value}, {"task", event.task},
+             {"step", event.step},         {"op", event.op},         {"object", event.object},   {"bytes", event.bytes},
+             {"result", event.result},     {"fault", event.fault}};
 }
 
 static void from_json(const json& in, TraceEvent& event) {

@@ -12,8 +12,8 @@ namespace holdfast::reports {
 enum class JunitOutcome : std::uint8_t { passed, failed, skipped };
 
 struct JunitCase {
-  std::string suite;    ///< "sim.exhaust"
-  std::string name;     ///< "S1: old or new"
+  std::string suite;  ///< "sim.exhaust"
+  std::string name;   ///< "S1: old or new"
   double seconds = 0;
   JunitOutcome outcome = JunitOutcome::passed;
   std::string message;  ///< one line: why it failed or was skipped

@@ -12,9 +12,9 @@
 namespace holdfast::reports {
 namespace {
 
-constexpr std::size_t side_max = 16;     // cards in one of the two columns
-constexpr std::size_t edges_max = 72;    // beyond, lines are no longer told apart
-constexpr std::size_t labels_max = 40;   // and beyond, words hide the lines
+constexpr std::size_t side_max = 16;    // cards in one of the two columns
+constexpr std::size_t edges_max = 72;   // beyond, lines are no longer told apart
+constexpr std::size_t labels_max = 40;  // and beyond, words hide the lines
 
 struct Traffic {
   std::uint64_t needed = 0;
@@ -73,9 +73,9 @@ std::uint64_t chunk_bytes(const MetadataIndex& index, const Metadata& saved) {
 
 /// The plans as a table of traffic between files and ranks.
 struct Reads {
-  std::vector<std::string> files;                            ///< by name
-  std::vector<std::map<std::size_t, Traffic>> by_rank;       ///< file position -> traffic
-  std::vector<std::uint64_t> stored;                         ///< bytes of the chunks of each file that are read
+  std::vector<std::string> files;                       ///< by name
+  std::vector<std::map<std::size_t, Traffic>> by_rank;  ///< file position -> traffic
+  std::vector<std::uint64_t> stored;                    ///< bytes of the chunks of each file that are read
 };
 
 Reads reads_of(const std::vector<LoadPlan>& plans, const Metadata& saved, const FileOf& file_of, const Focus& focus) {
@@ -203,10 +203,10 @@ std::string reader_card(const Reads& reads, const Members& members, const Drawin
 std::string load_title(const LoadSummary& summary, std::size_t ranks, const std::string& note) {
   const std::string headline = escape_xml(fmt::format("Who reads what: {} ranks, ", grouped(ranks))) +
                                coloured("amplification " + ratio(summary.amplification), amplification_colour(summary.amplification));
-  const std::string numbers = escape_xml(
-      fmt::format("{} needed of {} stored in {}; at most {} a rank; amplification: file ranges to fetch / bytes needed",
-                  human_bytes(summary.bytes_needed), human_bytes(summary.bytes_stored), counted(summary.files, "file"),
-                  counted(summary.files_a_rank_max, "file")));
+  const std::string numbers =
+      escape_xml(fmt::format("{} needed of {} stored in {}; at most {} a rank; amplification: file ranges to fetch / bytes needed",
+                             human_bytes(summary.bytes_needed), human_bytes(summary.bytes_stored), counted(summary.files, "file"),
+                             counted(summary.files_a_rank_max, "file")));
   // Blanks stand at the ends of texts: readers of SVG do not agree on those at the beginning.
   const std::string legend = coloured(
                                  "\xE2\x94\x81 up to \xC3\x97"

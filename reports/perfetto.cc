@@ -61,7 +61,10 @@ struct StepSpan {
 
 void add_step(Writer& writer, Track track, const StepSpan& span) {
   if (span.name.empty()) return;
-  writer.add(track, {{"ph", "X"}, {"cat", "step"}, {"name", span.name}, {"ts", microseconds(span.begin_ns)},
+  writer.add(track, {{"ph", "X"},
+                     {"cat", "step"},
+                     {"name", span.name},
+                     {"ts", microseconds(span.begin_ns)},
                      {"dur", microseconds(span.end_ns - span.begin_ns)}});
 }
 

@@ -46,10 +46,10 @@ struct SaveSummary {
   std::uint64_t bytes_min = 0;
   std::uint64_t bytes_median = 0;
   std::uint64_t bytes_max = 0;
-  double imbalance = 1;                   ///< max / mean; 1 when nothing is written
+  double imbalance = 1;  ///< max / mean; 1 when nothing is written
   std::size_t chunks = 0;
   std::size_t files = 0;
-  std::uint64_t bytes_held = 0;           ///< in the local plans, replicas included; 0 when not known
+  std::uint64_t bytes_held = 0;  ///< in the local plans, replicas included; 0 when not known
 };
 SaveSummary summarise(const std::vector<SavePlan>& plans, const SaveContext& context = {});
 
@@ -65,7 +65,7 @@ struct LoadSummary {
   double amplification = 1;         ///< spanned / needed
   std::size_t files = 0;
   std::size_t files_a_rank_max = 0;
-  std::size_t byte_values = 0;      ///< items whose size the metadata does not know; in none of the sums
+  std::size_t byte_values = 0;  ///< items whose size the metadata does not know; in none of the sums
 };
 /// Where each saved chunk and byte value lies.
 using FileOf = std::map<MetadataIndex, std::string>;

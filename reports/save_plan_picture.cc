@@ -19,8 +19,8 @@ constexpr std::string_view byte_value = "byte value";
 /// Items of one rank and file that a reader need not tell apart.
 struct RowKey {
   std::string family;
-  std::string what;          ///< "[448,4096] BF16", "byte value"
-  std::size_t holders = 0;   ///< ranks that held the chunk before duplicates were removed; 0: not known
+  std::string what;         ///< "[448,4096] BF16", "byte value"
+  std::size_t holders = 0;  ///< ranks that held the chunk before duplicates were removed; 0: not known
   auto operator<=>(const RowKey&) const = default;
 };
 
@@ -52,9 +52,8 @@ std::vector<std::string> default_files(const SavePlan& plan, std::size_t rank) {
   std::size_t byte_values = 0;
   std::vector<std::string> files;
   for (const WriteItem& item : plan.items) {
-    files.push_back(item.type == WriteItemType::bytes
-                        ? fmt::format("bytes-{:05}-{:03}", rank, byte_values++)
-                        : fmt::format("segment-{:05}-{:03}.safetensors", rank, boxes_seen[item.index.fqn]++));
+    files.push_back(item.type == WriteItemType::bytes ? fmt::format("bytes-{:05}-{:03}", rank, byte_values++)
+                                                      : fmt::format("segment-{:05}-{:03}.safetensors", rank, boxes_seen[item.index.fqn]++));
   }
   return files;
 }
@@ -249,11 +248,11 @@ std::string title(const std::vector<SavePlan>& plans, const Metadata& metadata, 
   const std::string imbalance = fmt::format("imbalance {}", ratio(summary.imbalance));
   const std::string headline = escape_xml(fmt::format("Who writes what: {} ranks, ", grouped(plans.size()))) +
                                (summary.imbalance > 1.25 ? coloured(imbalance, palette::vermillion) : escape_xml(imbalance));
-  const std::string numbers = escape_xml(
-      fmt::format("{} in {} chunks of {} keys, {} files; a rank min / median / max / mean:  {} / {} / {} / {}", human_bytes(summary.bytes),
-                  grouped(summary.chunks), grouped(metadata.entries.size()), grouped(summary.files), human_bytes(summary.bytes_min),
-                  human_bytes(summary.bytes_median), human_bytes(summary.bytes_max),
-                  human_bytes(summary.bytes / std::max<std::size_t>(1, plans.size()))));
+  const std::string numbers =
+      escape_xml(fmt::format("{} in {} chunks of {} keys, {} files; a rank min / median / max / mean:  {} / {} / {} / {}",
+                             human_bytes(summary.bytes), grouped(summary.chunks), grouped(metadata.entries.size()), grouped(summary.files),
+                             human_bytes(summary.bytes_min), human_bytes(summary.bytes_median), human_bytes(summary.bytes_max),
+                             human_bytes(summary.bytes / std::max<std::size_t>(1, plans.size()))));
   std::string note = grouping.note;
   if (summary.bytes_held > 0) {
     note += fmt::format("{}The ranks hold {}; of each replicated chunk (\xE2\x97\x86) one rank, its owner, writes its copy.",
@@ -317,9 +316,13 @@ std::string save_plan_dot(const std::vector<SavePlan>& plans, const Metadata& me
       graph.node(file_id, {{"label", DotValue::html_label(file_card(nodes[i], rows_max))}, {"tooltip", nodes[i].title}});
       file_column.push_back(file_id);
       const double share = summary.bytes > 0 ? static_cast<double>(nodes[i].bytes) / static_cast<double>(summary.bytes) : 0;
-      graph.edge(rank_id, file_id, {{"label", " " + human_bytes(nodes[i].bytes) + " "}, {"penwidth", fmt::format("{:.1f}", 1 + 4 * share)},
-                                    {"color", palette::blue}, {"tailport", "e"}, {"headport", "w"},
-                                    {"tooltip", fmt::format("{} bytes", nodes[i].bytes)}});
+      graph.edge(rank_id, file_id,
+                 {{"label", " " + human_bytes(nodes[i].bytes) + " "},
+                  {"penwidth", fmt::format("{:.1f}", 1 + 4 * share)},
+                  {"color", palette::blue},
+                  {"tailport", "e"},
+                  {"headport", "w"},
+                  {"tooltip", fmt::format("{} bytes", nodes[i].bytes)}});
     }
   }
   graph.column(rank_column);

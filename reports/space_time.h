@@ -10,8 +10,8 @@
 namespace holdfast::reports {
 
 struct SpaceTimeOptions {
-  std::size_t lanes_max = 16;     ///< ranks with lanes of their own; all others share one
-  std::size_t boxes_max = 2500;   ///< calls too close to be told apart are drawn as one box, with their number
+  std::size_t lanes_max = 16;    ///< ranks with lanes of their own; all others share one
+  std::size_t boxes_max = 2500;  ///< calls too close to be told apart are drawn as one box, with their number
 };
 
 /// An SVG document. Ranks with faults come first into the lanes, then ranks with errors, then ranks spread evenly. Long waits are cut out

@@ -16,7 +16,7 @@ struct SvgStyle {
   double stroke_width = 1;
   bool dashed = false;
   double opacity = 1;
-  double radius = 0;         ///< of a rectangle's corners
+  double radius = 0;  ///< of a rectangle's corners
 };
 
 struct SvgText {
@@ -24,7 +24,7 @@ struct SvgText {
   double size = 12;
   std::string_view anchor = "start";  ///< or "middle", "end"
   bool bold = false;
-  double turned_degrees = 0;          ///< about its own position
+  double turned_degrees = 0;  ///< about its own position
 };
 
 class Svg {

@@ -14,8 +14,8 @@ namespace {
 constexpr double left = 76;
 constexpr double top = 92;
 constexpr double side_max = 640;
-constexpr double side_min = 90;       // a thin tensor is drawn thicker than it is, and the picture says so
-constexpr double cell_min = 4;        // lines closer than this run together
+constexpr double side_min = 90;  // a thin tensor is drawn thicker than it is, and the picture says so
+constexpr double cell_min = 4;   // lines closer than this run together
 constexpr std::size_t ticks_max = 10;
 
 /// The two dimensions drawn: down and across. None of a dimension: it is one element long.
@@ -176,8 +176,9 @@ std::string tensor_overlay_svg(const TensorOverlay& overlay) {
            {.colour = palette::ink, .size = 12});
   y += 20;
   svg.rect({16, y - 10, 22, 12}, {.stroke = palette::vermillion, .stroke_width = 1.6, .dashed = true});
-  svg.text(46, y, fmt::format("{} wanted {}{}", grouped(overlay.wanted.size()), overlay.wanted.size() == 1 ? "box" : "boxes",
-                                    too_fine(overlay.wanted, canvas) ? ", too fine to draw each" : ""),
+  svg.text(46, y,
+           fmt::format("{} wanted {}{}", grouped(overlay.wanted.size()), overlay.wanted.size() == 1 ? "box" : "boxes",
+                       too_fine(overlay.wanted, canvas) ? ", too fine to draw each" : ""),
            {.colour = palette::ink, .size = 12});
   if (mine && !mine->empty()) {
     y += 20;

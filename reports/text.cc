@@ -116,9 +116,7 @@ std::string counted(std::uint64_t value, std::string_view noun) {
   return fmt::format("{} {}{}", grouped(value), noun, value == 1 ? "" : "s");
 }
 
-std::string ratio(double value) {
-  return value < 9.995 ? fmt::format("\xC3\x97{:.2f}", value) : fmt::format("\xC3\x97{:.0f}", value);
-}
+std::string ratio(double value) { return value < 9.995 ? fmt::format("\xC3\x97{:.2f}", value) : fmt::format("\xC3\x97{:.0f}", value); }
 
 std::string human_time(std::int64_t nanoseconds) {
   constexpr std::array<const char*, 4> units{"ns", "\xC2\xB5s", "ms", "s"};

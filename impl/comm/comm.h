@@ -53,10 +53,10 @@ class Timetable {
  public:
   /// `total`: from now to `end`. An eighth each is for the way up and the way down, a quarter for the reduce, half for the work before.
   Timetable(port::Deadline end, port::Duration total, int height);
-  port::Deadline work() const;               ///< the map must be over
-  port::Deadline up(int depth) const;        ///< a node at `depth` stops waiting for its children
-  port::Deadline reduce() const;             ///< the coordinator's reduce must be over
-  port::Deadline down(int depth) const;      ///< a node at `depth` stops waiting for its parent
+  port::Deadline work() const;           ///< the map must be over
+  port::Deadline up(int depth) const;    ///< a node at `depth` stops waiting for its children
+  port::Deadline reduce() const;         ///< the coordinator's reduce must be over
+  port::Deadline down(int depth) const;  ///< a node at `depth` stops waiting for its parent
 
  private:
   port::Deadline end_;

@@ -12,7 +12,7 @@ namespace holdfast::comm {
 /// Up: what a rank and those below it bring.
 struct Ascent {
   FailureMap failures;
-  std::vector<Rank> lost;                                 ///< ranks below that were not heard
+  std::vector<Rank> lost;                                   ///< ranks below that were not heard
   std::vector<std::pair<Rank, SharedBytes>> contributions;  ///< of ranks that neither failed nor were lost
 };
 
@@ -20,10 +20,10 @@ struct Ascent {
 struct Descent {
   enum class Kind : std::uint8_t { agreed = 1, failed = 2, unknown = 3 };
   Kind kind = Kind::unknown;
-  SharedBytes common;                                      ///< agreed: for every rank
-  std::vector<std::pair<Rank, SharedBytes>> individual;    ///< agreed: for single ranks of the subtree
-  FailureMap failures;                                     ///< failed
-  std::vector<Rank> lost;                                  ///< failed or unknown
+  SharedBytes common;                                    ///< agreed: for every rank
+  std::vector<std::pair<Rank, SharedBytes>> individual;  ///< agreed: for single ranks of the subtree
+  FailureMap failures;                                   ///< failed
+  std::vector<Rank> lost;                                ///< failed or unknown
 };
 
 Bytes encode(const Ascent& ascent);

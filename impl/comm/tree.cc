@@ -7,8 +7,8 @@
 namespace holdfast::comm {
 
 Tree::Tree(int world_size, Rank coordinator, int fan_out) : world_size_(world_size), coordinator_(coordinator.value), fan_out_(fan_out) {
-  CHECK(world_size >= 1 && coordinator.value >= 0 && coordinator.value < world_size && fan_out >= 1, "tree of {} ranks, coordinator {}, fan-out {}",
-        world_size, coordinator, fan_out);
+  CHECK(world_size >= 1 && coordinator.value >= 0 && coordinator.value < world_size && fan_out >= 1,
+        "tree of {} ranks, coordinator {}, fan-out {}", world_size, coordinator, fan_out);
 }
 
 int Tree::position(Rank rank) const { return (rank.value - coordinator_ + world_size_) % world_size_; }

@@ -24,9 +24,9 @@ CheckHandler set_check_handler(CheckHandler handler);
 
 }  // namespace holdfast
 
-#define CHECK(condition, ...)                                                                     \
-  do {                                                                                            \
-    if (!(condition)) [[unlikely]]                                                                \
+#define CHECK(condition, ...)                                                                          \
+  do {                                                                                                 \
+    if (!(condition)) [[unlikely]]                                                                     \
       ::holdfast::check_failed(#condition, __FILE__, __LINE__, ::holdfast::detail::text(__VA_ARGS__)); \
   } while (false)
 

@@ -14,6 +14,7 @@ struct Row {
   std::uint32_t bytes;
 };
 
+// clang-format off: a table
 constexpr std::array rows = {
     Row{DType::boolean, "BOOL", 1},     Row{DType::u8, "U8", 1},           Row{DType::i8, "I8", 1},
     Row{DType::u16, "U16", 2},          Row{DType::i16, "I16", 2},         Row{DType::u32, "U32", 4},
@@ -23,6 +24,7 @@ constexpr std::array rows = {
     Row{DType::f8_e4m3, "F8_E4M3", 1},  Row{DType::f8_e5m2, "F8_E5M2", 1}, Row{DType::f8_e4m3fnuz, "F8_E4M3FNUZ", 1},
     Row{DType::f8_e5m2fnuz, "F8_E5M2FNUZ", 1}, Row{DType::f8_e8m0, "F8_E8M0", 1},
 };
+// clang-format on
 
 constexpr auto dtypes = [] {
   std::array<DType, rows.size()> all{};

@@ -83,8 +83,8 @@ Result<std::string> Decoder::text() {
 Result<std::size_t> Decoder::count(std::size_t bytes_each) {
   const std::uint64_t announced = TRY(varint());
   if (bytes_each != 0 && announced > left() / bytes_each) {
-    return fail(ErrorCode::corrupt, "decode {}: {} entries announced before offset {}, but only {} bytes are left", what_, announced, offset_,
-                left());
+    return fail(ErrorCode::corrupt, "decode {}: {} entries announced before offset {}, but only {} bytes are left", what_, announced,
+                offset_, left());
   }
   return static_cast<std::size_t>(announced);
 }

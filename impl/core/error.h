@@ -75,11 +75,12 @@ T take(tl::expected<T, E>& result) {
 
 #define HOLDFAST_JOIN(a, b) HOLDFAST_JOIN_NOW(a, b)
 #define HOLDFAST_JOIN_NOW(a, b) a##b
-#define HOLDFAST_TRY(result, expression)                                      \
-  ({                                                                          \
-    auto result = (expression);                                               \
-    if (!result) [[unlikely]] return ::tl::unexpected(std::move(result).error()); \
-    ::holdfast::detail::take(result);                                         \
+#define HOLDFAST_TRY(result, expression)                  \
+  ({                                                      \
+    auto result = (expression);                           \
+    if (!result) [[unlikely]]                             \
+      return ::tl::unexpected(std::move(result).error()); \
+    ::holdfast::detail::take(result);                     \
   })
 
 template <>

@@ -13,13 +13,13 @@ struct TraceEvent {
   std::int64_t begin_ns = 0;  ///< virtual or monotonic time
   std::int64_t end_ns = 0;
   Rank rank;
-  std::int32_t task = 0;    ///< 0 is the rank's main task
-  std::string step;         ///< the numbered protocol step the rank was in: "6 publish"
-  std::string op;           ///< door and call: "storage.sync"
-  std::string object;       ///< path, peer, or buffer
+  std::int32_t task = 0;  ///< 0 is the rank's main task
+  std::string step;       ///< the numbered protocol step the rank was in: "6 publish"
+  std::string op;         ///< door and call: "storage.sync"
+  std::string object;     ///< path, peer, or buffer
   std::uint64_t bytes = 0;
-  std::string result;       ///< "ok" or the error's code
-  std::string fault;        ///< the fault injected here, or empty
+  std::string result;  ///< "ok" or the error's code
+  std::string fault;   ///< the fault injected here, or empty
 };
 
 struct TraceRecord {

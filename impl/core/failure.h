@@ -30,8 +30,8 @@ class FailureMap {
   void merge(const FailureMap& other);
 
   bool empty() const { return groups_.empty(); }
-  std::vector<Rank> ranks() const;         ///< ascending
-  const Error* find(Rank rank) const;      ///< null when the rank did not fail
+  std::vector<Rank> ranks() const;     ///< ascending
+  const Error* find(Rank rank) const;  ///< null when the rank did not fail
   /// Ordered by the lowest rank of each group.
   const std::vector<Group>& groups() const { return groups_; }
 
@@ -54,10 +54,10 @@ std::string_view to_string(Outcome outcome);
 
 /// The one error of save and load. DCP's CheckpointException: `failures` maps the rank in the group to its error.
 struct CheckpointError {
-  std::string step;          ///< "choose", "plan", "write" or "read"
+  std::string step;  ///< "choose", "plan", "write" or "read"
   Outcome outcome = Outcome::failed;
-  FailureMap failures;       ///< exactly the ranks whose own work failed
-  std::vector<Rank> lost;    ///< ranks that could not be heard; their state is not known
+  FailureMap failures;     ///< exactly the ranks whose own work failed
+  std::vector<Rank> lost;  ///< ranks that could not be heard; their state is not known
   bool operator==(const CheckpointError&) const = default;
 };
 std::string to_string(const CheckpointError& error);

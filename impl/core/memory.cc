@@ -31,8 +31,8 @@ StridedBlock narrow(const StridedBlock& block, const Dims& offset, const Dims& s
   part.sizes = sizes;
   std::int64_t bytes = 0;
   for (std::size_t d = 0; d < sizes.size(); ++d) {
-    CHECK(offset[d] >= 0 && sizes[d] >= 0 && offset[d] + sizes[d] <= block.sizes[d], "narrow dimension {}: {}+{} of {}", d, offset[d], sizes[d],
-          block.sizes[d]);
+    CHECK(offset[d] >= 0 && sizes[d] >= 0 && offset[d] + sizes[d] <= block.sizes[d], "narrow dimension {}: {}+{} of {}", d, offset[d],
+          sizes[d], block.sizes[d]);
     bytes += offset[d] * block.strides_bytes[d];
   }
   if (part.elements() != 0) part.data += bytes;

@@ -22,7 +22,8 @@ Status StateDict::add(std::string name, TensorEntry entry) {
     }
   }
   if (!entry.sharded && (entry.shards.size() != 1 || entry.shards[0].box != whole(entry.shape))) {
-    return fail(ErrorCode::invalid_argument, "state dict: tensor \"{}\" is not sharded, but the rank does not hold exactly the whole of it", name);
+    return fail(ErrorCode::invalid_argument, "state dict: tensor \"{}\" is not sharded, but the rank does not hold exactly the whole of it",
+                name);
   }
   return insert(std::move(name), std::move(entry));
 }

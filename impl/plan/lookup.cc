@@ -8,9 +8,7 @@
 namespace holdfast::plan {
 namespace {
 
-tl::unexpected<Error> no_such_key(const MetadataIndex& index) {
-  return fail(ErrorCode::not_found, "Could not find FQN: '{}'", index.fqn);
-}
+tl::unexpected<Error> no_such_key(const MetadataIndex& index) { return fail(ErrorCode::not_found, "Could not find FQN: '{}'", index.fqn); }
 
 tl::unexpected<Error> not_sharded(const MetadataIndex& index) {
   return fail(ErrorCode::invalid_argument, "FQN: '{}' is not a ShardedTensor, can't find by offset: '{}'", index.fqn, text(*index.offset));

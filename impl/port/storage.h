@@ -20,12 +20,12 @@ namespace holdfast::port {
 
 /// What a back end promises. A capability not claimed here makes the protocol take a weaker path or refuse.
 struct Caps {
-  bool atomic_rename = true;        ///< rename replaces the target in one step, seen whole or not at all
-  bool link_if_absent = true;       ///< link fails when the target exists, in one step
-  bool ranged_write = true;         ///< a file may be written at any offset
-  bool list_after_write = true;     ///< list shows what any rank finished before
-  bool durable_on_return = false;   ///< every call is durable when it returns; sync and sync_directory then do nothing
-  Duration visibility_lag_max{0};   ///< how long another rank may not see a finished change
+  bool atomic_rename = true;       ///< rename replaces the target in one step, seen whole or not at all
+  bool link_if_absent = true;      ///< link fails when the target exists, in one step
+  bool ranged_write = true;        ///< a file may be written at any offset
+  bool list_after_write = true;    ///< list shows what any rank finished before
+  bool durable_on_return = false;  ///< every call is durable when it returns; sync and sync_directory then do nothing
+  Duration visibility_lag_max{0};  ///< how long another rank may not see a finished change
 };
 
 struct FileId {

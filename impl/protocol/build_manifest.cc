@@ -58,7 +58,8 @@ Status check_complete(const Metadata& metadata, const format::Manifest& manifest
 
 }  // namespace
 
-Result<format::Manifest> build_manifest(const ManifestHead& head, const Metadata& metadata, const std::vector<std::vector<WriteResult>>& results) {
+Result<format::Manifest> build_manifest(const ManifestHead& head, const Metadata& metadata,
+                                        const std::vector<std::vector<WriteResult>>& results) {
   format::Manifest manifest;
   manifest.step = head.attempt.step;
   manifest.attempt = head.attempt.attempt;

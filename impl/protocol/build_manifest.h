@@ -19,6 +19,7 @@ struct ManifestHead {
 
 /// Every chunk and every byte value of `metadata` gets its place. Errors: corrupt when a result cannot be decoded, belongs to nothing in the
 /// metadata or comes twice, or when a chunk or value has no result: then the checkpoint must not be committed.
-Result<format::Manifest> build_manifest(const ManifestHead& head, const Metadata& metadata, const std::vector<std::vector<WriteResult>>& results);
+Result<format::Manifest> build_manifest(const ManifestHead& head, const Metadata& metadata,
+                                        const std::vector<std::vector<WriteResult>>& results);
 
 }  // namespace holdfast::protocol

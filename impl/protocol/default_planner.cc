@@ -60,8 +60,8 @@ Result<StridedBlock> DefaultLoadPlanner::resolve_tensor(const ReadItem& item) {
   Staged& into = *TRY(staged(item.dest_index));
   const Box wanted{item.dest_offset, item.lengths};
   if (!in_bounds(wanted, into.shard->box.size)) {
-    return fail(ErrorCode::invalid_argument, "load {}: the plan asks for {} of a shard of size {}", to_string(item.dest_index), to_string(wanted),
-                to_string({into.shard->box.size.data(), into.shard->box.size.size()}));
+    return fail(ErrorCode::invalid_argument, "load {}: the plan asks for {} of a shard of size {}", to_string(item.dest_index),
+                to_string(wanted), to_string({into.shard->box.size.data(), into.shard->box.size.size()}));
   }
   return narrow(packed_block(into.bytes.data(), into.shard->box.size, size_bytes(into.entry->dtype)), item.dest_offset, item.lengths);
 }

@@ -71,7 +71,8 @@ Result<SharedBytes> read_file(port::Storage& storage, std::string_view path, std
   return SharedBytes(std::move(*bytes));
 }
 
-Status publish_if_absent(port::Storage& storage, std::string_view directory, std::string_view name, SharedBytes bytes, port::Deadline deadline) {
+Status publish_if_absent(port::Storage& storage, std::string_view directory, std::string_view name, SharedBytes bytes,
+                         port::Deadline deadline) {
   const std::string path = join(directory, name);
   const std::string temporary = path + ".tmp";
   TRY(remove_leftover(storage, temporary, deadline));
@@ -81,7 +82,8 @@ Status publish_if_absent(port::Storage& storage, std::string_view directory, std
   if (!published) return fail(after_failed_publish(storage, path, published.error(), deadline));
   if (links && !storage.remove(temporary, deadline)) MARK("files.temporary_left");  // harmless: readers ignore it, the sweep takes it
   if (const Status synced = MUTATE("files.skip_directory_sync", storage.sync_directory(directory, deadline), Status()); !synced) {
-    return fail(within(Error{ErrorCode::unknown_outcome, synced.error().message}, "publish \"{}\": it is there, but may not survive a crash", path));
+    return fail(within(Error{ErrorCode::unknown_outcome, synced.error().message},
+                       "publish \"{}\": it is there, but may not survive a crash", path));
   }
   return {};
 }
@@ -97,7 +99,8 @@ Status replace_file(port::Storage& storage, std::string_view directory, std::str
 
 Status remove_directory_tree(port::Storage& storage, std::string_view directory, std::string_view first, port::Deadline deadline) {
   std::vector<port::DirectoryEntry> entries = TRY(storage.list(directory, deadline));
-  std::ranges::sort(entries, [&](const auto& a, const auto& b) { return std::pair(a.name != first, a.name) < std::pair(b.name != first, b.name); });
+  std::ranges::sort(entries,
+                    [&](const auto& a, const auto& b) { return std::pair(a.name != first, a.name) < std::pair(b.name != first, b.name); });
   for (const port::DirectoryEntry& entry : entries) {
     const std::string path = join(directory, entry.name);
     TRY(entry.directory ? remove_directory_tree(storage, path, {}, deadline) : storage.remove(path, deadline));

@@ -24,7 +24,8 @@ Result<SharedBytes> read_file(port::Storage& storage, std::string_view path, std
 /// Writes and syncs `name`.tmp first, then links (or renames, where the storage has no links): a crash before the link leaves no `name`, after it
 /// the whole of it, and the last sync keeps it. Errors: unknown_outcome when the name may be there after a crash and may be not;
 /// already_exists; with any other code the name is not there and will not come.
-Status publish_if_absent(port::Storage& storage, std::string_view directory, std::string_view name, SharedBytes bytes, port::Deadline deadline);
+Status publish_if_absent(port::Storage& storage, std::string_view directory, std::string_view name, SharedBytes bytes,
+                         port::Deadline deadline);
 
 /// Replaces `name` in `directory` by `bytes`: after a crash the old one or the new one is there, whole. Durable on return.
 Status replace_file(port::Storage& storage, std::string_view directory, std::string_view name, SharedBytes bytes, port::Deadline deadline);

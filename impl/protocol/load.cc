@@ -86,8 +86,7 @@ Checkpointed<void> run(Load& load, port::Deadline end) {
 
   const comm::Timetable plan_times = comm.schedule(end);
   Result<LoadPlan> local = load.plan_locally(role_of(comm, plan_times));
-  auto planned = comm.agree(
-      encoded(local), [&](std::vector<SharedBytes> all) { return load.plan_globally(std::move(all)); }, plan_times);
+  auto planned = comm.agree(encoded(local), [&](std::vector<SharedBytes> all) { return load.plan_globally(std::move(all)); }, plan_times);
   if (!planned) return tl::unexpected(to_error("plan", std::move(planned).error(), Outcome::failed));
 
   const comm::Timetable read_times = comm.schedule(end);
@@ -136,8 +135,7 @@ Checkpointed<Choice> agree_on_choice(Session& session, const LoadOptions& option
   comm::Comm& comm = session.comm();
   session.env().enter("load choose");
   const comm::Timetable times = comm.schedule(end);
-  auto chosen = comm.agree(
-      SharedBytes(), [&](std::vector<SharedBytes>) { return choose(session, times.reduce()); }, times);
+  auto chosen = comm.agree(SharedBytes(), [&](std::vector<SharedBytes>) { return choose(session, times.reduce()); }, times);
   if (!chosen) return tl::unexpected(to_error("choose", std::move(chosen).error(), Outcome::failed));
   Result<Choice> choice = decode_choice(chosen->common.view());
   if (choice) return *std::move(choice);

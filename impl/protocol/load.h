@@ -19,8 +19,9 @@ struct LoadOptions {
   std::optional<std::string> directory = {};
   plan::LoadPlanOptions plan = {};
   port::Duration deadline = std::chrono::minutes(2);  ///< of the whole load, from the call
-  LoadPlanner* planner = nullptr;   ///< null: DefaultLoadPlanner
-  StorageReader* reader = nullptr;  ///< null: SegmentReader on the session's storage; else `directory` and the fallback are the reader's business
+  LoadPlanner* planner = nullptr;                     ///< null: DefaultLoadPlanner
+  StorageReader* reader =
+      nullptr;  ///< null: SegmentReader on the session's storage; else `directory` and the fallback are the reader's business
 };
 
 struct Loaded {

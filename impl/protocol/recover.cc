@@ -52,8 +52,7 @@ Checkpointed<Recovered> recover(Session& session, const RecoverOptions& options)
   session.env().enter("recover");
   comm.begin();
   const comm::Timetable times = comm.schedule(session.env().clock.after(options.deadline));
-  auto swept = comm.agree(
-      SharedBytes(), [&](std::vector<SharedBytes>) { return sweep(session.env().storage, times.reduce()); }, times);
+  auto swept = comm.agree(SharedBytes(), [&](std::vector<SharedBytes>) { return sweep(session.env().storage, times.reduce()); }, times);
   if (!swept) return tl::unexpected(to_error("recover", std::move(swept).error(), Outcome::unknown));
   Result<Recovered> recovered = decode(swept->common.view());
   if (recovered) return *std::move(recovered);

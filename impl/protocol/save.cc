@@ -90,8 +90,7 @@ Checkpointed<void> run(Save& save, port::Deadline end) {
 
   const comm::Timetable plan_times = comm.schedule(end);
   Result<SavePlan> local = save.plan_locally(role_of(comm, plan_times));
-  auto planned = comm.agree(
-      encoded(local), [&](std::vector<SharedBytes> all) { return save.plan_globally(std::move(all)); }, plan_times);
+  auto planned = comm.agree(encoded(local), [&](std::vector<SharedBytes> all) { return save.plan_globally(std::move(all)); }, plan_times);
   if (!planned) return tl::unexpected(to_error("plan", std::move(planned).error(), Outcome::failed));
 
   const comm::Timetable write_times = comm.schedule(end);
@@ -100,8 +99,7 @@ Checkpointed<void> run(Save& save, port::Deadline end) {
   Result<SavePlan> plan = plan::apply_kept(*std::move(local), reply);
   const Result<std::vector<WriteResult>> results = plan ? save.write(*plan, role) : fail(plan.error());
   save.session.env().enter("5 agree");
-  auto committed = comm.agree(
-      encoded(results), [&](std::vector<SharedBytes> all) { return save.commit(all); }, write_times);
+  auto committed = comm.agree(encoded(results), [&](std::vector<SharedBytes> all) { return save.commit(all); }, write_times);
   if (!committed) return tl::unexpected(to_error("write", std::move(committed).error(), Outcome::unknown));
   save.session.env().enter("7 outcome");
   return {};

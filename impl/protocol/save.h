@@ -21,7 +21,7 @@ struct SaveOptions {
 };
 
 struct Saved {
-  std::string directory;              ///< of the attempt, "step-7.a1"; empty with a writer of the caller's own
+  std::string directory;  ///< of the attempt, "step-7.a1"; empty with a writer of the caller's own
   std::uint64_t sequence = 0;
   std::vector<std::string> warnings;  ///< on the coordinator: what could not be tidied up after the commit
 };

@@ -19,7 +19,8 @@ Result<SegmentFile> SegmentFile::open(port::Storage& storage, const std::string&
 }
 
 SegmentFile::SegmentFile(SegmentFile&& other) noexcept
-    : storage_(std::exchange(other.storage_, nullptr)), file_(other.file_), path_(std::move(other.path_)), header_(std::move(other.header_)) {}
+    : storage_(std::exchange(other.storage_, nullptr)), file_(other.file_), path_(std::move(other.path_)),
+      header_(std::move(other.header_)) {}
 
 SegmentFile::~SegmentFile() {
   if (storage_) (void)storage_->close(file_);  // nothing was written
@@ -27,14 +28,17 @@ SegmentFile::~SegmentFile() {
 
 Status SegmentFile::read_header(const std::string& directory, const format::SegmentRecord& record, port::Deadline deadline) {
   const std::uint64_t size = TRY(storage_->size(file_, deadline));
-  if (size != record.file_bytes) return fail(ErrorCode::corrupt, "segment \"{}\" has {} bytes, the manifest says {}", path_, size, record.file_bytes);
-  if (record.header_bytes > size) return fail(ErrorCode::corrupt, "segment \"{}\": the manifest says {} header bytes of {}", path_, record.header_bytes, size);
+  if (size != record.file_bytes)
+    return fail(ErrorCode::corrupt, "segment \"{}\" has {} bytes, the manifest says {}", path_, size, record.file_bytes);
+  if (record.header_bytes > size)
+    return fail(ErrorCode::corrupt, "segment \"{}\": the manifest says {} header bytes of {}", path_, record.header_bytes, size);
   const auto bytes = std::make_shared<Bytes>(record.header_bytes);
   const port::ReadPiece piece{0, *bytes, bytes};
   TRY(storage_->read_all(file_, {&piece, 1}, deadline));
   const BlockDigest found = block_digest(*bytes);
   if (found != record.header_digest) {
-    return fail(ErrorCode::corrupt, "segment \"{}\": header digest {}, the manifest says {}", path_, to_string(found), to_string(record.header_digest));
+    return fail(ErrorCode::corrupt, "segment \"{}\": header digest {}, the manifest says {}", path_, to_string(found),
+                to_string(record.header_digest));
   }
   header_ = TRY(format::decode_segment_header(*bytes, path_));
   if (header_.generation != directory) {
@@ -81,7 +85,8 @@ Result<std::vector<SegmentFile::Run>> SegmentFile::read_blocks(const std::vector
       const std::size_t bytes = std::min<std::size_t>(layout.block_bytes, run.bytes->size() - at);
       const BlockDigest found = block_digest(ByteView(*run.bytes).subspan(at, bytes));
       if (MUTATE("segment_file.skip_block_check", found != header_.blocks[block], false)) {
-        return fail(ErrorCode::corrupt, "{}: digest {}, the segment says {}", describe_block(block), to_string(found), to_string(header_.blocks[block]));
+        return fail(ErrorCode::corrupt, "{}: digest {}, the segment says {}", describe_block(block), to_string(found),
+                    to_string(header_.blocks[block]));
       }
     }
   }

@@ -16,7 +16,8 @@ class SegmentFile {
  public:
   /// Opens the segment and checks its size and header against the manifest's record and its generation against the attempt.
   /// Errors: corrupt naming the file, what was found and what was expected; a segment that is not there is corrupt too.
-  static Result<SegmentFile> open(port::Storage& storage, const std::string& directory, const format::SegmentRecord& record, port::Deadline deadline);
+  static Result<SegmentFile> open(port::Storage& storage, const std::string& directory, const format::SegmentRecord& record,
+                                  port::Deadline deadline);
   SegmentFile(SegmentFile&& other) noexcept;
   SegmentFile& operator=(SegmentFile&&) = delete;
   ~SegmentFile();

@@ -89,8 +89,8 @@ Status SegmentReader::read_segment(std::uint32_t number, const std::vector<Want>
   for (const Want& want : wants) {
     const std::uint64_t chunk_bytes = static_cast<std::uint64_t>(want.chunk.volume()) * want.element_bytes;
     if (want.chunk_offset > layout.data_bytes || chunk_bytes > layout.data_bytes - want.chunk_offset) {
-      return fail(ErrorCode::corrupt, "load {}: the manifest places it at {}+{} of \"{}\", which holds {} bytes", to_string(want.item->storage_index),
-                  want.chunk_offset, chunk_bytes, file.path(), layout.data_bytes);
+      return fail(ErrorCode::corrupt, "load {}: the manifest places it at {}+{} of \"{}\", which holds {} bytes",
+                  to_string(want.item->storage_index), want.chunk_offset, chunk_bytes, file.path(), layout.data_bytes);
     }
     for_each_row(want.chunk.size, want.item->storage_offset, want.item->lengths, [&](std::int64_t element, std::int64_t elements) {
       const std::uint64_t begin = want.chunk_offset + static_cast<std::uint64_t>(element) * want.element_bytes;
@@ -129,8 +129,8 @@ Status SegmentReader::read_value(const ReadItem& item, LoadPlanner& planner) {
   if (!bytes) return fail(std::move(bytes).error());
   const BlockDigest found = block_digest(bytes->view());
   if (bytes->size() != record.bytes || found != record.digest) {
-    return fail(ErrorCode::corrupt, "value \"{}\" (\"{}\"): {} bytes with digest {}, the manifest says {} with {}", item.storage_index.fqn, path,
-                bytes->size(), to_string(found), record.bytes, to_string(record.digest));
+    return fail(ErrorCode::corrupt, "value \"{}\" (\"{}\"): {} bytes with digest {}, the manifest says {} with {}", item.storage_index.fqn,
+                path, bytes->size(), to_string(found), record.bytes, to_string(record.digest));
   }
   return planner.load_bytes(item, to_bytes(bytes->view()));
 }

@@ -14,7 +14,7 @@ namespace holdfast::protocol {
 struct AttemptTicket {
   std::string directory;  ///< also the generation that every segment carries
   std::uint64_t sequence = 0;
-  std::string parent;     ///< directory of the newest committed checkpoint at the start, or empty
+  std::string parent;  ///< directory of the newest committed checkpoint at the start, or empty
 };
 Bytes encode(const AttemptTicket& ticket);
 Result<AttemptTicket> decode_ticket(ByteView bytes);

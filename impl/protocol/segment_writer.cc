@@ -25,7 +25,8 @@ std::vector<std::vector<const WriteItem*>> by_segment(const SavePlan& plan) {
     if (segment == segments.size()) segments.emplace_back();
     segments[segment].push_back(&item);
   }
-  for (auto& items : segments) std::ranges::stable_sort(items, std::greater(), [](const WriteItem* item) { return size_bytes(item->dtype); });
+  for (auto& items : segments)
+    std::ranges::stable_sort(items, std::greater(), [](const WriteItem* item) { return size_bytes(item->dtype); });
   return segments;
 }
 
@@ -39,7 +40,8 @@ std::vector<port::WritePiece> cut_into_pieces(ByteView bytes, std::size_t piece_
 
 std::vector<BlockDigest> block_digests(ByteView data, std::size_t block_bytes) {
   std::vector<BlockDigest> digests;
-  for (std::size_t at = 0; at < data.size(); at += block_bytes) digests.push_back(block_digest(data.subspan(at, std::min(block_bytes, data.size() - at))));
+  for (std::size_t at = 0; at < data.size(); at += block_bytes)
+    digests.push_back(block_digest(data.subspan(at, std::min(block_bytes, data.size() - at))));
   return digests;
 }
 
@@ -112,7 +114,8 @@ Status SegmentWriter::write_segment(const std::vector<const WriteItem*>& items, 
   const Bytes header = format::encode_segment_header(layout, block_digests(data, layout.block_bytes), ticket_.directory);
   std::ranges::copy(header, staging.bytes.begin());
   const std::string name = fmt::format("segment-{:05}-{:03}.safetensors", role_.rank, number);
-  TRY(write_new_file(env_.storage, join(ticket_.directory, name), cut_into_pieces(staging.bytes, options_.block_bytes, staging.owner), role_.work));
+  TRY(write_new_file(env_.storage, join(ticket_.directory, name), cut_into_pieces(staging.bytes, options_.block_bytes, staging.owner),
+                     role_.work));
 
   TensorPlace place;
   place.segment = format::SegmentRecord{name, layout.file_bytes(), layout.header_bytes, block_digest(header)};
@@ -132,7 +135,8 @@ Status SegmentWriter::write_value(const WriteItem& item, std::size_t number, Sav
   env_.enter("4 write");
   const SharedBytes bytes = to_bytes(*value);
   const std::string name = fmt::format("bytes-{:05}-{:03}.bin", role_.rank, number);
-  TRY(write_new_file(env_.storage, join(ticket_.directory, name), cut_into_pieces(bytes.view(), options_.block_bytes, bytes.owner()), role_.work));
+  TRY(write_new_file(env_.storage, join(ticket_.directory, name), cut_into_pieces(bytes.view(), options_.block_bytes, bytes.owner()),
+                     role_.work));
   const format::BytesRecord record{name, bytes.size(), block_digest(bytes.view())};
   results.push_back({item.index, bytes.size(), encode(record)});
   return {};

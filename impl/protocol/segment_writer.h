@@ -38,7 +38,8 @@ class SegmentWriter : public StorageWriter {
 
  private:
   Result<std::vector<WriteResult>> write(const SavePlan& plan, SavePlanner& planner);
-  Status write_segment(const std::vector<const WriteItem*>& items, std::size_t number, SavePlanner& planner, std::vector<WriteResult>& results);
+  Status write_segment(const std::vector<const WriteItem*>& items, std::size_t number, SavePlanner& planner,
+                       std::vector<WriteResult>& results);
   Status write_value(const WriteItem& item, std::size_t number, SavePlanner& planner, std::vector<WriteResult>& results);
   Status publish(const Metadata& metadata, const std::vector<std::vector<WriteResult>>& results);
   Status retire();

@@ -10,10 +10,10 @@
 namespace holdfast::protocol {
 
 struct SessionOptions {
-  Rank coordinator;            ///< the same on every rank
-  bool no_dist = false;        ///< this process alone saves and loads, whatever the network says; it is rank 0
-  int fan_out = 64;            ///< of the tree of a round
-  std::uint32_t channel = 1;   ///< Net channel of this session
+  Rank coordinator;           ///< the same on every rank
+  bool no_dist = false;       ///< this process alone saves and loads, whatever the network says; it is rank 0
+  int fan_out = 64;           ///< of the tree of a round
+  std::uint32_t channel = 1;  ///< Net channel of this session
 };
 
 /// Used by one task at a time. The doors must outlive it.

@@ -14,7 +14,7 @@ struct StagedBox {
   Box box;
   Dims shape;
   DType dtype = DType::u8;
-  ByteSpan staging;    ///< block.bytes() long
+  ByteSpan staging;  ///< block.bytes() long
 };
 
 /// Takes the digest of every box on its device, then copies it out to staging; the digests are in the order of the boxes.

@@ -18,7 +18,8 @@ Status look_into(port::Storage& storage, plan::AttemptId id, Survey& found, port
   }
   Result<format::ManifestReader> manifest = bytes ? format::ManifestReader::open(*bytes, path) : fail(bytes.error());
   if (manifest && (manifest->step() != id.step || manifest->attempt() != id.attempt)) {
-    manifest = fail(ErrorCode::corrupt, "\"{}\" says step {} attempt {}: it belongs to another directory", path, manifest->step(), manifest->attempt());
+    manifest = fail(ErrorCode::corrupt, "\"{}\" says step {} attempt {}: it belongs to another directory", path, manifest->step(),
+                    manifest->attempt());
   }
   if (manifest) {
     found.committed.push_back({{id, manifest->sequence()}, directory});

@@ -27,10 +27,10 @@ struct DamagedAttempt {
 };
 
 struct Survey {
-  std::vector<CommittedAttempt> committed;    ///< newest first
-  std::vector<DamagedAttempt> damaged;        ///< newest attempt first
-  std::vector<plan::AttemptId> uncommitted;   ///< no MANIFEST: given up, or still being written
-  std::vector<plan::AttemptId> all;           ///< every attempt, committed or not
+  std::vector<CommittedAttempt> committed;   ///< newest first
+  std::vector<DamagedAttempt> damaged;       ///< newest attempt first
+  std::vector<plan::AttemptId> uncommitted;  ///< no MANIFEST: given up, or still being written
+  std::vector<plan::AttemptId> all;          ///< every attempt, committed or not
 };
 
 /// Looks at every attempt directory; a root that does not exist or is empty gives an empty survey.

@@ -32,7 +32,8 @@ class Verifier {
     if (!manifest) return found(path, manifest.error());
     const auto id = plan::parse_directory_name(directory_);
     if (id && (manifest->step != id->step || manifest->attempt != id->attempt)) {
-      TRY(found(path, error(ErrorCode::corrupt, "it says step {} attempt {}: it belongs to another directory", manifest->step, manifest->attempt)));
+      TRY(found(path, error(ErrorCode::corrupt, "it says step {} attempt {}: it belongs to another directory", manifest->step,
+                            manifest->attempt)));
     }
     manifest_ = *std::move(manifest);
     TRY(check_leftover(*bytes));
@@ -65,7 +66,8 @@ class Verifier {
     if (!leftover) return found(path, leftover.error());
     checked(leftover->size());
     if (std::ranges::equal(leftover->view(), manifest.view())) return {};
-    return found(path, error(ErrorCode::corrupt, "a leftover of the commit that is not what was committed: it differs from {}", manifest_name));
+    return found(path,
+                 error(ErrorCode::corrupt, "a leftover of the commit that is not what was committed: it differs from {}", manifest_name));
   }
 
   Status check_listing() {
@@ -76,7 +78,8 @@ class Verifier {
     std::ranges::sort(entries);
     for (const port::DirectoryEntry& entry : entries) {
       if (expected.contains(entry.name)) continue;
-      TRY(found(join(directory_, entry.name), error(ErrorCode::corrupt, "the manifest knows no such file: something else wrote into this attempt")));
+      TRY(found(join(directory_, entry.name),
+                error(ErrorCode::corrupt, "the manifest knows no such file: something else wrote into this attempt")));
     }
     return {};
   }
@@ -95,7 +98,8 @@ class Verifier {
     data.reserve(layout.data_bytes);
     const std::size_t blocks = layout.block_count();
     const std::size_t window = std::max<std::size_t>(1, window_bytes / layout.block_bytes);
-    for (std::size_t block = 0; block < blocks; block += window) TRY(check_blocks(*file, number, block, std::min(blocks, block + window), data));
+    for (std::size_t block = 0; block < blocks; block += window)
+      TRY(check_blocks(*file, number, block, std::min(blocks, block + window), data));
     if (!broken_segments_.contains(number)) TRY(add_digests(number, layout, data));
     return {};
   }
@@ -129,7 +133,8 @@ class Verifier {
                          record->second.locations[*chunk] == format::ChunkLocation{number, tensor.offset};
       if (!known) {
         TRY(found(join(directory_, manifest_.segments[number].path),
-                  error(ErrorCode::corrupt, "it holds box {} of tensor \"{}\", the manifest says otherwise", to_string(tensor.box), tensor.name)));
+                  error(ErrorCode::corrupt, "it holds box {} of tensor \"{}\", the manifest says otherwise", to_string(tensor.box),
+                        tensor.name)));
         continue;
       }
       const StridedBlock block = packed_block(data.data() + tensor.offset, tensor.box.size, size_bytes(tensor.dtype));
@@ -153,10 +158,12 @@ class Verifier {
   void check_tensor_digests() {
     for (const auto& [name, record] : manifest_.tensors) {
       ++report_.tensors;
-      const bool broken = std::ranges::any_of(record.locations, [&](const auto& location) { return broken_segments_.contains(location.segment); });
+      const bool broken =
+          std::ranges::any_of(record.locations, [&](const auto& location) { return broken_segments_.contains(location.segment); });
       if (broken || digests_[name] == record.digest) continue;
-      report_.findings.push_back({join(directory_, manifest_name), fmt::format("tensor \"{}\": its data has digest {}, the manifest says {}", name,
-                                                                               to_string(digests_[name]), to_string(record.digest))});
+      report_.findings.push_back(
+          {join(directory_, manifest_name), fmt::format("tensor \"{}\": its data has digest {}, the manifest says {}", name,
+                                                        to_string(digests_[name]), to_string(record.digest))});
     }
   }
 
@@ -180,14 +187,16 @@ Status check_hint(port::Storage& storage, const Survey& found, const Deadlines& 
   if (!hint) {
     report.findings.push_back({file, hint.error().message});
   } else if (!found.committed.empty() && *hint != found.committed.front().directory) {
-    report.findings.push_back({file, fmt::format("it names \"{}\", the newest committed checkpoint is \"{}\"", *hint, found.committed.front().directory)});
+    report.findings.push_back(
+        {file, fmt::format("it names \"{}\", the newest committed checkpoint is \"{}\"", *hint, found.committed.front().directory)});
   }
   return {};
 }
 
 }  // namespace
 
-Result<VerifyReport> verify_attempt(port::Storage& storage, const std::string& directory, const Deadlines& deadline, const VerifyProgress& progress) {
+Result<VerifyReport> verify_attempt(port::Storage& storage, const std::string& directory, const Deadlines& deadline,
+                                    const VerifyProgress& progress) {
   VerifyReport report;
   TRY(Verifier(storage, directory, deadline, progress, report).run());
   return report;

@@ -31,6 +31,7 @@ Result<VerifyReport> verify_attempt(port::Storage& storage, const std::string& d
                                     const VerifyProgress& progress = {});
 
 /// Checks every committed checkpoint of a folder, and the `latest` hint. not_found when there is none.
-Result<VerifyReport> verify_all(port::Storage& storage, const std::function<port::Deadline()>& deadline, const VerifyProgress& progress = {});
+Result<VerifyReport> verify_all(port::Storage& storage, const std::function<port::Deadline()>& deadline,
+                                const VerifyProgress& progress = {});
 
 }  // namespace holdfast::protocol

@@ -14,7 +14,8 @@ rc::Gen<Dims> shapes() {
   return rc::gen::exec([] {
     Dims shape;
     const int dims = *rc::gen::inRange(0, 4);
-    for (int d = 0; d < dims; ++d) shape.push_back(*rc::gen::weightedElement<std::int64_t>({{1, 0}, {3, 1}, {4, 2}, {4, 3}, {3, 5}, {2, 8}, {2, 13}}));
+    for (int d = 0; d < dims; ++d)
+      shape.push_back(*rc::gen::weightedElement<std::int64_t>({{1, 0}, {3, 1}, {4, 2}, {4, 3}, {3, 5}, {2, 8}, {2, 13}}));
     return shape;
   });
 }
@@ -53,7 +54,8 @@ StateSpec draw_tensors(int world_size) {
     spec.tensors.push_back(std::move(tensor));
   }
   const int values = *rc::gen::inRange(0, 3);
-  for (int v = 0; v < values; ++v) spec.values.push_back({fmt::format("trainer.{}", v), static_cast<std::uint32_t>(*rc::gen::inRange(0, 200))});
+  for (int v = 0; v < values; ++v)
+    spec.values.push_back({fmt::format("trainer.{}", v), static_cast<std::uint32_t>(*rc::gen::inRange(0, 200))});
   return spec;
 }
 
@@ -79,9 +81,10 @@ rc::Gen<DrawnCase> drawn_cases(int ranks_max) {
 }  // namespace
 
 std::string show(const DrawnCase& drawn) {
-  return fmt::format("save: {}\ncoordinator {}, chosen ranks {}, blocks of {} bytes, schedule seed {}\nload: {}\ncoordinator {}, chosen ranks {}",
-                     show(drawn.saved), drawn.coordinator, fmt::join(drawn.chosen, ","), drawn.block_bytes, drawn.seed, show(drawn.loaded),
-                     drawn.load_coordinator, fmt::join(drawn.load_chosen, ","));
+  return fmt::format(
+      "save: {}\ncoordinator {}, chosen ranks {}, blocks of {} bytes, schedule seed {}\nload: {}\ncoordinator {}, chosen ranks {}",
+      show(drawn.saved), drawn.coordinator, fmt::join(drawn.chosen, ","), drawn.block_bytes, drawn.seed, show(drawn.loaded),
+      drawn.load_coordinator, fmt::join(drawn.load_chosen, ","));
 }
 
 /// RapidCheck prints with it.

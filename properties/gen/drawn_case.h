@@ -13,13 +13,13 @@ namespace holdfast::properties::gen {
 
 struct DrawnCase {
   StateSpec saved;
-  StateSpec loaded;            ///< the same tensors and values; another world, other layouts
-  Rank coordinator;            ///< of the saving world
-  Rank load_coordinator;       ///< of the loading world
-  std::vector<Rank> chosen;    ///< one rank at least, of the saving world, ascending: where a fault is injected
+  StateSpec loaded;          ///< the same tensors and values; another world, other layouts
+  Rank coordinator;          ///< of the saving world
+  Rank load_coordinator;     ///< of the loading world
+  std::vector<Rank> chosen;  ///< one rank at least, of the saving world, ascending: where a fault is injected
   std::vector<Rank> load_chosen;
   std::uint32_t block_bytes = 64;
-  std::uint64_t seed = 0;      ///< of the schedule
+  std::uint64_t seed = 0;  ///< of the schedule
 };
 std::string show(const DrawnCase& drawn);
 

@@ -95,21 +95,25 @@ std::optional<std::string> compare(const RankState& state, const StateSpec& spec
     for (const LocalShard& shard : entry.shards) {
       Bytes wanted(shard.memory.bytes(), poison);
       if (expected) {
-        copy_block(whole_box(expected->tensors.at(tensor.name), tensor, shard.box), packed_block(wanted.data(), shard.box.size, shard.memory.element_bytes));
+        copy_block(whole_box(expected->tensors.at(tensor.name), tensor, shard.box),
+                   packed_block(wanted.data(), shard.box.size, shard.memory.element_bytes));
       }
       if (!equal_elements(shard.memory, wanted)) {
-        return fmt::format("rank {}: tensor \"{}\" box {} differs from the {}", rank, tensor.name, to_string(shard.box), expected ? "saved values" : "untouched memory");
+        return fmt::format("rank {}: tensor \"{}\" box {} differs from the {}", rank, tensor.name, to_string(shard.box),
+                           expected ? "saved values" : "untouched memory");
       }
       const auto gaps = std::ranges::count(state.memory[memory], gap_pattern);
       const auto least = static_cast<std::ptrdiff_t>(state.memory[memory].size() - shard.memory.bytes());
-      if (gaps < least) return fmt::format("rank {}: tensor \"{}\" box {}: memory between the rows was written", rank, tensor.name, to_string(shard.box));
+      if (gaps < least)
+        return fmt::format("rank {}: tensor \"{}\" box {}: memory between the rows was written", rank, tensor.name, to_string(shard.box));
       ++memory;
     }
   }
   for (const ValueSpec& value : spec.values) {
     const Bytes& found = std::get<BytesEntry>(*state.dict.find(value.name)).value;
     if (found != (expected ? expected->values.at(value.name) : Bytes())) {
-      return fmt::format("rank {}: value \"{}\" of {} bytes differs from the {}", rank, value.name, found.size(), expected ? "saved one" : "untouched one");
+      return fmt::format("rank {}: value \"{}\" of {} bytes differs from the {}", rank, value.name, found.size(),
+                         expected ? "saved one" : "untouched one");
     }
   }
   return std::nullopt;
@@ -174,6 +178,8 @@ std::optional<std::string> difference(const RankState& state, const StateSpec& s
   return compare(state, spec, rank, &expected);
 }
 
-std::optional<std::string> touched(const RankState& destination, const StateSpec& spec, Rank rank) { return compare(destination, spec, rank, nullptr); }
+std::optional<std::string> touched(const RankState& destination, const StateSpec& spec, Rank rank) {
+  return compare(destination, spec, rank, nullptr);
+}
 
 }  // namespace holdfast::properties::gen

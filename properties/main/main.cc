@@ -55,14 +55,20 @@ void run_property(const Property& property, World& world, const Arguments& argum
   const bool passed = outcome.failure.empty();
   (passed ? report.passed : report.failed) += 1;
   report.cases += outcome.cases;
-  report.rows.push_back({{"property", property.id}, {"world", arguments.world}, {"passed", passed}, {"cases", outcome.cases}, {"seconds", seconds},
-                         {"failure", outcome.failure}, {"counterexample", outcome.counterexample}});
+  report.rows.push_back({{"property", property.id},
+                         {"world", arguments.world},
+                         {"passed", passed},
+                         {"cases", outcome.cases},
+                         {"seconds", seconds},
+                         {"failure", outcome.failure},
+                         {"counterexample", outcome.counterexample}});
   if (!arguments.json) fmt::print("{} {:18} {:7} cases {:8.2f} s\n", passed ? "ok  " : "FAIL", property.id, outcome.cases, seconds);
   if (!passed && !arguments.json) fmt::print("     {}\n     in the case\n{}\n", outcome.failure, outcome.counterexample);
   std::fflush(stdout);
   if (!passed && report.cause.empty()) {
-    report.cause = fmt::format("FAIL world={} prop={} {:.90} | holdfast-validate --world {} --property {} --cases {} --seed {}", arguments.world,
-                               property.id, outcome.failure, arguments.world, property.id, arguments.draw.cases, arguments.draw.seed);
+    report.cause =
+        fmt::format("FAIL world={} prop={} {:.90} | holdfast-validate --world {} --property {} --cases {} --seed {}", arguments.world,
+                    property.id, outcome.failure, arguments.world, property.id, arguments.draw.cases, arguments.draw.seed);
   }
 }
 
@@ -89,7 +95,9 @@ Exit run_catalogue(World& world, const Arguments& arguments) {
     fmt::print(stderr, "holdfast-validate: property \"{}\": there is none of that name; --list shows them\n", arguments.property);
     return Exit::no_verdict;
   }
-  if (arguments.json) fmt::print("{}\n", nlohmann::json{{"holdfast", 1}, {"validate", report.rows}, {"seed", arguments.draw.seed}, {"marks", mark_hits()}}.dump());
+  if (arguments.json)
+    fmt::print("{}\n",
+               nlohmann::json{{"holdfast", 1}, {"validate", report.rows}, {"seed", arguments.draw.seed}, {"marks", mark_hits()}}.dump());
   if (report.failed != 0) {
     fmt::print(arguments.json ? stderr : stdout, "{}\n", report.cause);
     return Exit::bad;
@@ -98,8 +106,8 @@ Exit run_catalogue(World& world, const Arguments& arguments) {
     fmt::print(stderr, "holdfast-validate: nothing was checked: {} properties skipped\n", report.skipped);
     return Exit::no_verdict;
   }
-  fmt::print(arguments.json ? stderr : stdout, "PASS world={} properties={} skipped={} cases={} seed={}: no violation found\n", arguments.world, report.passed,
-             report.skipped, report.cases, arguments.draw.seed);
+  fmt::print(arguments.json ? stderr : stdout, "PASS world={} properties={} skipped={} cases={} seed={}: no violation found\n",
+             arguments.world, report.passed, report.skipped, report.cases, arguments.draw.seed);
   return Exit::good;
 }
 
@@ -170,13 +178,18 @@ Exit run(const Arguments& arguments) {
 }  // namespace
 
 int main(int argc, char** argv) {
-  CLI::App app{"Runs Holdfast's catalogue of properties in a world.\nExample: holdfast-validate --world sim --cases 1000", "holdfast-validate"};
+  CLI::App app{"Runs Holdfast's catalogue of properties in a world.\nExample: holdfast-validate --world sim --cases 1000",
+               "holdfast-validate"};
   Arguments arguments;
-  app.add_option("--world", arguments.world, "sim (simulated), threads (real threads and files) or simgpu (CUDA back end on a simulated CUDA runtime)")->capture_default_str();
+  app.add_option("--world", arguments.world,
+                 "sim (simulated), threads (real threads and files) or simgpu (CUDA back end on a simulated CUDA runtime)")
+      ->capture_default_str();
   app.add_option("--property", arguments.property, "only this one (--list shows them)");
   app.add_option("--cases", arguments.draw.cases, "cases a property")->capture_default_str()->check(CLI::Range(1, 100'000'000));
   app.add_option("--ranks", arguments.draw.ranks_max, "ranks of a drawn job, at most")->capture_default_str()->check(CLI::Range(1, 64));
-  app.add_option("--seed", arguments.draw.seed, "of everything that is drawn, decimal or 0x-hex")->envname("HOLDFAST_SEED")->capture_default_str();
+  app.add_option("--seed", arguments.draw.seed, "of everything that is drawn, decimal or 0x-hex")
+      ->envname("HOLDFAST_SEED")
+      ->capture_default_str();
   app.add_flag("--list", arguments.list, "show the properties and end");
   app.add_flag("--json", arguments.json, "one object on stdout");
   app.add_flag("--mutants", arguments.mutants, "in the mutant build: every planted bug must be caught");

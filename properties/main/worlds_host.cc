@@ -8,7 +8,8 @@
 namespace holdfast::properties {
 
 Result<std::unique_ptr<World>> world_named(const std::string& name) {
-  if (name == "simgpu") return fail(ErrorCode::unsupported, "world simgpu: holdfast-validate-simgpu is not beside this program: it was built without CUDA");
+  if (name == "simgpu")
+    return fail(ErrorCode::unsupported, "world simgpu: holdfast-validate-simgpu is not beside this program: it was built without CUDA");
   return make_world(name);
 }
 

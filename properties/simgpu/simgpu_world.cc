@@ -50,9 +50,15 @@ class ContextDevice : public port::Device {
 
  public:
   ContextDevice(port::Device& device, cuda::Context& context) : device_(device), context_(context) {}
-  Result<port::Buffer> allocate_staging(std::size_t bytes) override { return in([&] { return device_.allocate_staging(bytes); }); }
-  Result<port::Buffer> allocate_device(std::size_t bytes) override { return in([&] { return device_.allocate_device(bytes); }); }
-  Result<port::StreamId> create_stream() override { return in([&] { return device_.create_stream(); }); }
+  Result<port::Buffer> allocate_staging(std::size_t bytes) override {
+    return in([&] { return device_.allocate_staging(bytes); });
+  }
+  Result<port::Buffer> allocate_device(std::size_t bytes) override {
+    return in([&] { return device_.allocate_device(bytes); });
+  }
+  Result<port::StreamId> create_stream() override {
+    return in([&] { return device_.create_stream(); });
+  }
   void destroy_stream(port::StreamId stream) override {
     in([&] { device_.destroy_stream(stream); });
   }
@@ -66,12 +72,18 @@ class ContextDevice : public port::Device {
                 port::StreamId stream) override {
     return in([&] { return device_.digest(block, box, shape, dtype, out, std::move(owner), stream); });
   }
-  Result<port::EventId> record(port::StreamId stream) override { return in([&] { return device_.record(stream); }); }
+  Result<port::EventId> record(port::StreamId stream) override {
+    return in([&] { return device_.record(stream); });
+  }
   void destroy_event(port::EventId event) override {
     in([&] { device_.destroy_event(event); });
   }
-  Status wait(port::StreamId stream, port::EventId event) override { return in([&] { return device_.wait(stream, event); }); }
-  Status synchronize(port::EventId event, port::Deadline deadline) override { return in([&] { return device_.synchronize(event, deadline); }); }
+  Status wait(port::StreamId stream, port::EventId event) override {
+    return in([&] { return device_.wait(stream, event); });
+  }
+  Status synchronize(port::EventId event, port::Deadline deadline) override {
+    return in([&] { return device_.synchronize(event, deadline); });
+  }
 
  private:
   port::Device& device_;

@@ -66,10 +66,11 @@ std::vector<std::string> ThreadsWorld::run(int world_size, std::uint64_t /*seed*
       problem(fmt::format("rank {}: exception: {}", rank, exception.what()));
     }
     network.leave(rank);
-    if (const auto closed = tasks.close(clock.after(std::chrono::seconds(10))); !closed) problem(fmt::format("rank {}: {}", rank, closed.error()));
+    if (const auto closed = tasks.close(clock.after(std::chrono::seconds(10))); !closed)
+      problem(fmt::format("rank {}: {}", rank, closed.error()));
     if (device.live_buffers() + device.live_streams() + device.live_events() != 0) {
-      problem(fmt::format("rank {}: {} buffers, {} streams, {} events were not given back", rank, device.live_buffers(), device.live_streams(),
-                          device.live_events()));
+      problem(fmt::format("rank {}: {} buffers, {} streams, {} events were not given back", rank, device.live_buffers(),
+                          device.live_streams(), device.live_events()));
     }
   };
   std::vector<std::thread> threads;

@@ -58,11 +58,14 @@ TEST_P(InProcessWorldConforms, To) {
   std::vector<Status> results(static_cast<std::size_t>(world_size));
   std::vector<port::TaskId> ranks;
   for (int rank = 0; rank < world_size; ++rank) {
-    ranks.push_back(tasks.spawn(fmt::format("rank {}", rank), [&, rank] {
-      const GroupDoors doors{world.net(Rank{rank}), world.data(Rank{rank}), clock};
-      results[static_cast<std::size_t>(rank)] = GetParam().rank_main(doors);
-      world.leave(Rank{rank});
-    }).value());
+    ranks.push_back(tasks
+                        .spawn(fmt::format("rank {}", rank),
+                               [&, rank] {
+                                 const GroupDoors doors{world.net(Rank{rank}), world.data(Rank{rank}), clock};
+                                 results[static_cast<std::size_t>(rank)] = GetParam().rank_main(doors);
+                                 world.leave(Rank{rank});
+                               })
+                        .value());
   }
   for (const port::TaskId rank : ranks) ASSERT_TRUE(tasks.join(rank, clock.after(patience)));
   for (int rank = 0; rank < world_size; ++rank) {

@@ -249,9 +249,7 @@ TEST(SimulatedCuda, AHostFunctionMayNotCallTheRuntime) {
   reset(1);
   const cudaStream_t stream = new_stream();
   int device = 0;
-  EXPECT_EQ(cudaLaunchHostFunc(
-                stream, [](void* out) { (void)cudaGetDevice(static_cast<int*>(out)); }, &device),
-            cudaSuccess);
+  EXPECT_EQ(cudaLaunchHostFunc(stream, [](void* out) { (void)cudaGetDevice(static_cast<int*>(out)); }, &device), cudaSuccess);
   EXPECT_EQ(cudaStreamSynchronize(stream), cudaSuccess);
   EXPECT_TRUE(found("cudaGetDevice: called from a host function"));
 }

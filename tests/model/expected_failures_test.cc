@@ -67,19 +67,17 @@ TEST(ExpectedFailures, NameTheOnlyRankWithoutDistribution) {
 TEST(ExpectedFailures, CoverFaultsThatNeverHappenAndSeveralAtOnce) {
   const auto save = Operation::save;
   const auto load = Operation::load;
-  expect_rows(4, {{save, 1, {{Hook::finish, ranks({0})}}, std::nullopt},
-                  {save, 0, {{Hook::prepare_global_plan, ranks({2})}}, std::nullopt},
-                  {save, 0, {{Hook::prepare_local_plan, ranks({3, 0, 2})}}, ExpectedFailure{"plan", ranks({0, 2, 3})}},
-                  {save, 0, {{Hook::write_data, ranks({1})}, {Hook::write_data_async, ranks({2})}},
-                   ExpectedFailure{"write", ranks({1, 2})}},
-                  {save, 0, {{Hook::write_data, ranks({1})}, {Hook::prepare_global_plan, ranks({0})}},
-                   ExpectedFailure{"plan", ranks({0})}},
-                  {save, 0, {{Hook::prepare_local_plan, ranks({1})}, {Hook::prepare_global_plan, ranks({0})}},
-                   ExpectedFailure{"plan", ranks({1})}},
-                  {save, 0, {{Hook::write_data, ranks({1})}, {Hook::finish, ranks({0})}}, ExpectedFailure{"write", ranks({1})}},
-                  {save, 0, {{Hook::read_data, ranks({1})}, {Hook::write_data, ranks({4})}}, std::nullopt},
-                  {load, 0, {{Hook::read_data, ranks({0, 1, 2, 3})}}, ExpectedFailure{"read", ranks({0, 1, 2, 3})}},
-                  {load, 0, {{Hook::finish, ranks({0})}}, std::nullopt}});
+  expect_rows(
+      4, {{save, 1, {{Hook::finish, ranks({0})}}, std::nullopt},
+          {save, 0, {{Hook::prepare_global_plan, ranks({2})}}, std::nullopt},
+          {save, 0, {{Hook::prepare_local_plan, ranks({3, 0, 2})}}, ExpectedFailure{"plan", ranks({0, 2, 3})}},
+          {save, 0, {{Hook::write_data, ranks({1})}, {Hook::write_data_async, ranks({2})}}, ExpectedFailure{"write", ranks({1, 2})}},
+          {save, 0, {{Hook::write_data, ranks({1})}, {Hook::prepare_global_plan, ranks({0})}}, ExpectedFailure{"plan", ranks({0})}},
+          {save, 0, {{Hook::prepare_local_plan, ranks({1})}, {Hook::prepare_global_plan, ranks({0})}}, ExpectedFailure{"plan", ranks({1})}},
+          {save, 0, {{Hook::write_data, ranks({1})}, {Hook::finish, ranks({0})}}, ExpectedFailure{"write", ranks({1})}},
+          {save, 0, {{Hook::read_data, ranks({1})}, {Hook::write_data, ranks({4})}}, std::nullopt},
+          {load, 0, {{Hook::read_data, ranks({0, 1, 2, 3})}}, ExpectedFailure{"read", ranks({0, 1, 2, 3})}},
+          {load, 0, {{Hook::finish, ranks({0})}}, std::nullopt}});
 }
 
 }  // namespace

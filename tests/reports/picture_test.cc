@@ -66,7 +66,9 @@ TEST(SavePicture, DrawsRanksWithEqualPlansAsOne) {
   const auto saved = samples::sharded_save(64, 3);
   const std::string dot = save_plan_dot(saved.plans, saved.metadata);
   EXPECT_NE(dot.find("<B>rank 0</B>"), std::string::npos);
-  EXPECT_NE(dot.find("<B>ranks 1\xE2\x80\x93" "63</B>"), std::string::npos);
+  EXPECT_NE(dot.find("<B>ranks 1\xE2\x80\x93"
+                     "63</B>"),
+            std::string::npos);
   EXPECT_NE(dot.find("same plan"), std::string::npos);
 }
 
@@ -86,7 +88,9 @@ TEST(SavePicture, PrintsTheNumbersOfThePlan) {
   const std::string dot = save_plan_dot(saved.plans, saved.metadata, {}, {{}, &saved.local});
   EXPECT_NE(dot.find("4 ranks, imbalance " + ratio(summary.imbalance)), std::string::npos);
   EXPECT_NE(dot.find(human_bytes(summary.bytes) + " in 13 chunks of 4 keys, 4 files"), std::string::npos);
-  EXPECT_NE(dot.find("held by ranks 0\xE2\x80\x93" "3"), std::string::npos);
+  EXPECT_NE(dot.find("held by ranks 0\xE2\x80\x93"
+                     "3"),
+            std::string::npos);
   EXPECT_NE(dot.find("\"1568 bytes\""), std::string::npos) << "edge of rank 0";
   EXPECT_NE(dot.find("\"4608 bytes\""), std::string::npos) << "edge of ranks 1-3";
 }
@@ -172,7 +176,11 @@ TEST(LoadPicture, PrintsTheNumbersOfThePlan) {
   const std::string dot = load_plan_dot(plans, saved.metadata, saved.files);
   EXPECT_NE(dot.find("amplification " + ratio(summary.amplification)), std::string::npos);
   EXPECT_NE(dot.find("2 ranks, "), std::string::npos);
-  EXPECT_EQ(count(dot, "\" 256 B \xC3\x97" "1.75 \""), 4u) << "an edge for each file and rank";
+  EXPECT_EQ(count(dot,
+                  "\" 256 B \xC3\x97"
+                  "1.75 \""),
+            4u)
+      << "an edge for each file and rank";
 }
 
 TEST(LoadPicture, SurvivesHostileNamesAndWhatTheMetadataDoesNotHold) {

@@ -21,9 +21,9 @@ TEST(ReportText, EscapesEveryByteSoThatXmlHoldsIt) {
 TEST(ReportText, ReplacesWhatIsNoUtf8AndKeepsWhatIs) {
   EXPECT_EQ(printable("\xC3\xA9"), "\xC3\xA9");
   EXPECT_EQ(printable("\xC3"), "\xEF\xBF\xBD");
-  EXPECT_EQ(printable("\xC0\xAF"), "\xEF\xBF\xBD\xEF\xBF\xBD");          // overlong
+  EXPECT_EQ(printable("\xC0\xAF"), "\xEF\xBF\xBD\xEF\xBF\xBD");                  // overlong
   EXPECT_EQ(printable("\xED\xA0\x80"), "\xEF\xBF\xBD\xEF\xBF\xBD\xEF\xBF\xBD");  // surrogate
-  EXPECT_EQ(printable("\xEF\xBF\xBF").substr(0, 3), "\xEF\xBF\xBD");     // U+FFFF is no XML character
+  EXPECT_EQ(printable("\xEF\xBF\xBF").substr(0, 3), "\xEF\xBF\xBD");             // U+FFFF is no XML character
 }
 
 TEST(ReportText, ClipsToCodePointsAndKeepsBothEnds) {
@@ -48,7 +48,10 @@ TEST(ReportText, WritesNumbersForPeople) {
 }
 
 TEST(ReportText, WritesRanksAsRangesAndSaysHowManyItLeavesOut) {
-  EXPECT_EQ(rank_ranges(Members{0, 1, 2, 5, 7, 8}), "0\xE2\x80\x93" "2, 5, 7\xE2\x80\x93" "8");
+  EXPECT_EQ(rank_ranges(Members{0, 1, 2, 5, 7, 8}),
+            "0\xE2\x80\x93"
+            "2, 5, 7\xE2\x80\x93"
+            "8");
   EXPECT_EQ(rank_ranges(Members{0, 2, 4}, 2), "0, 2 \xE2\x80\xA6 (+1 ranges)");
   EXPECT_EQ(rank_title(Members{3}), "rank 3");
 }

@@ -51,9 +51,7 @@ Result<port::FileId> CountingStorage::create(std::string_view path, port::Deadli
 Result<port::FileId> CountingStorage::open(std::string_view path, port::Deadline deadline) {
   return counted(StorageOp::open, 0, inner_.open(path, deadline));
 }
-Status CountingStorage::close(port::FileId file) {
-  return counted(StorageOp::close, 0, inner_.close(file));
-}
+Status CountingStorage::close(port::FileId file) { return counted(StorageOp::close, 0, inner_.close(file)); }
 Status CountingStorage::write_all(port::FileId file, std::span<const port::WritePiece> pieces, port::Deadline deadline) {
   return counted(StorageOp::write_all, total_bytes(pieces), inner_.write_all(file, pieces, deadline));
 }

@@ -8,7 +8,20 @@
 namespace holdfast::backend {
 
 enum class StorageOp : std::uint8_t {
-  make_directory, create, open, close, write_all, read_all, size, truncate, sync, rename, link_if_absent, remove, remove_directory, list,
+  make_directory,
+  create,
+  open,
+  close,
+  write_all,
+  read_all,
+  size,
+  truncate,
+  sync,
+  rename,
+  link_if_absent,
+  remove,
+  remove_directory,
+  list,
   sync_directory,
 };
 constexpr std::size_t storage_op_count = 15;

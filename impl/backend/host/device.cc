@@ -158,9 +158,8 @@ Status HostDevice::copy_in(ByteView source, std::shared_ptr<const void> owner, c
 
 Status HostDevice::digest(const StridedBlock& block, const Box& box, const Dims& shape, DType dtype, TensorDigest* out,
                           std::shared_ptr<void> owner, port::StreamId stream) {
-  return enqueue(stream, [host = on_host(block), box, shape, dtype, out, kept = std::move(owner)] {
-    *out = tensor_digest(host, box, shape, dtype);
-  });
+  return enqueue(
+      stream, [host = on_host(block), box, shape, dtype, out, kept = std::move(owner)] { *out = tensor_digest(host, box, shape, dtype); });
 }
 
 Result<port::EventId> HostDevice::record(port::StreamId id) {

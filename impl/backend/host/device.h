@@ -36,8 +36,8 @@ class HostDevice : public port::Device {
   void destroy_stream(port::StreamId stream) override;
   Status copy_out(const StridedBlock& source, ByteSpan destination, std::shared_ptr<void> owner, port::StreamId stream) override;
   Status copy_in(ByteView source, std::shared_ptr<const void> owner, const StridedBlock& destination, port::StreamId stream) override;
-  Status digest(const StridedBlock& block, const Box& box, const Dims& shape, DType dtype, TensorDigest* out,
-                std::shared_ptr<void> owner, port::StreamId stream) override;
+  Status digest(const StridedBlock& block, const Box& box, const Dims& shape, DType dtype, TensorDigest* out, std::shared_ptr<void> owner,
+                port::StreamId stream) override;
   Result<port::EventId> record(port::StreamId stream) override;
   void destroy_event(port::EventId event) override;
   Status wait(port::StreamId stream, port::EventId event) override;

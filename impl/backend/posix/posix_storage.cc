@@ -80,8 +80,9 @@ port::Caps PosixStorage::caps() const { return state_->options.caps; }
 
 Status PosixStorage::make_directory(std::string_view path, port::Deadline deadline) {
   const std::string name = TRY(checked("make directory", path));
-  return state_->run<void>(deadline, [&] { return fmt::format("make directory \"{}\"", path); },
-                           [root = state_->root, name] { return root->make_directory(name); });
+  return state_->run<void>(
+      deadline, [&] { return fmt::format("make directory \"{}\"", path); },
+      [root = state_->root, name] { return root->make_directory(name); });
 }
 
 Result<port::FileId> PosixStorage::open_file(std::string_view verb, std::string_view path, int flags, port::Deadline deadline) {
@@ -126,15 +127,17 @@ Status PosixStorage::close(port::FileId id) {
 Status PosixStorage::write_all(port::FileId id, std::span<const port::WritePiece> pieces, port::Deadline deadline) {
   for (const port::WritePiece& piece : pieces) CHECK(piece.owner || piece.bytes.empty(), "a piece without an owner");
   const std::shared_ptr<PosixFile> file = state_->find(id);
-  return state_->run<void>(deadline, [&] { return fmt::format("write \"{}\"", file->path()); },
-                           [file, owned = std::vector(pieces.begin(), pieces.end())] { return file->write_all(owned); });
+  return state_->run<void>(
+      deadline, [&] { return fmt::format("write \"{}\"", file->path()); },
+      [file, owned = std::vector(pieces.begin(), pieces.end())] { return file->write_all(owned); });
 }
 
 Status PosixStorage::read_all(port::FileId id, std::span<const port::ReadPiece> pieces, port::Deadline deadline) {
   for (const port::ReadPiece& piece : pieces) CHECK(piece.owner || piece.bytes.empty(), "a piece without an owner");
   const std::shared_ptr<PosixFile> file = state_->find(id);
-  return state_->run<void>(deadline, [&] { return fmt::format("read \"{}\"", file->path()); },
-                           [file, owned = std::vector(pieces.begin(), pieces.end())] { return file->read_all(owned); });
+  return state_->run<void>(
+      deadline, [&] { return fmt::format("read \"{}\"", file->path()); },
+      [file, owned = std::vector(pieces.begin(), pieces.end())] { return file->read_all(owned); });
 }
 
 Result<std::uint64_t> PosixStorage::size(port::FileId id, port::Deadline deadline) {
@@ -144,8 +147,8 @@ Result<std::uint64_t> PosixStorage::size(port::FileId id, port::Deadline deadlin
 
 Status PosixStorage::truncate(port::FileId id, std::uint64_t size, port::Deadline deadline) {
   const std::shared_ptr<PosixFile> file = state_->find(id);
-  return state_->run<void>(deadline, [&] { return fmt::format("truncate \"{}\" to {}", file->path(), size); },
-                           [file, size] { return file->truncate(size); });
+  return state_->run<void>(
+      deadline, [&] { return fmt::format("truncate \"{}\" to {}", file->path(), size); }, [file, size] { return file->truncate(size); });
 }
 
 Status PosixStorage::sync(port::FileId id, port::Deadline deadline) {
@@ -156,39 +159,43 @@ Status PosixStorage::sync(port::FileId id, port::Deadline deadline) {
 Status PosixStorage::rename(std::string_view from, std::string_view to, port::Deadline deadline) {
   const std::string old_name = TRY(checked("rename", from));
   const std::string new_name = TRY(checked("rename to", to));
-  return state_->run<void>(deadline, [&] { return fmt::format("rename \"{}\" to \"{}\"", from, to); },
-                           [root = state_->root, old_name, new_name] { return root->rename(old_name, new_name); });
+  return state_->run<void>(
+      deadline, [&] { return fmt::format("rename \"{}\" to \"{}\"", from, to); },
+      [root = state_->root, old_name, new_name] { return root->rename(old_name, new_name); });
 }
 
 Status PosixStorage::link_if_absent(std::string_view from, std::string_view to, port::Deadline deadline) {
   const std::string old_name = TRY(checked("link", from));
   const std::string new_name = TRY(checked("link to", to));
-  return state_->run<void>(deadline, [&] { return fmt::format("link \"{}\" to \"{}\"", from, to); },
-                           [root = state_->root, old_name, new_name] { return root->link_if_absent(old_name, new_name); });
+  return state_->run<void>(
+      deadline, [&] { return fmt::format("link \"{}\" to \"{}\"", from, to); },
+      [root = state_->root, old_name, new_name] { return root->link_if_absent(old_name, new_name); });
 }
 
 Status PosixStorage::remove(std::string_view path, port::Deadline deadline) {
   const std::string name = TRY(checked("remove", path));
-  return state_->run<void>(deadline, [&] { return fmt::format("remove \"{}\"", path); },
-                           [root = state_->root, name] { return root->remove(name); });
+  return state_->run<void>(
+      deadline, [&] { return fmt::format("remove \"{}\"", path); }, [root = state_->root, name] { return root->remove(name); });
 }
 
 Status PosixStorage::remove_directory(std::string_view path, port::Deadline deadline) {
   const std::string name = TRY(checked("remove directory", path));
-  return state_->run<void>(deadline, [&] { return fmt::format("remove directory \"{}\"", path); },
-                           [root = state_->root, name] { return root->remove_directory(name); });
+  return state_->run<void>(
+      deadline, [&] { return fmt::format("remove directory \"{}\"", path); },
+      [root = state_->root, name] { return root->remove_directory(name); });
 }
 
 Result<std::vector<port::DirectoryEntry>> PosixStorage::list(std::string_view path, port::Deadline deadline) {
   const std::string name = TRY(checked_directory("list", path));
-  return state_->run<std::vector<port::DirectoryEntry>>(deadline, [&] { return fmt::format("list \"{}\"", path); },
-                                                        [root = state_->root, name] { return root->list(name); });
+  return state_->run<std::vector<port::DirectoryEntry>>(
+      deadline, [&] { return fmt::format("list \"{}\"", path); }, [root = state_->root, name] { return root->list(name); });
 }
 
 Status PosixStorage::sync_directory(std::string_view path, port::Deadline deadline) {
   const std::string name = TRY(checked_directory("sync directory", path));
-  return state_->run<void>(deadline, [&] { return fmt::format("sync directory \"{}\"", path); },
-                           [root = state_->root, name] { return root->sync_directory(name); });
+  return state_->run<void>(
+      deadline, [&] { return fmt::format("sync directory \"{}\"", path); },
+      [root = state_->root, name] { return root->sync_directory(name); });
 }
 
 std::size_t PosixStorage::live_files() const { return *state_->live_files; }

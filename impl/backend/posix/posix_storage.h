@@ -10,9 +10,9 @@
 namespace holdfast::backend {
 
 struct PosixStorageOptions {
-  int workers = 4;                                ///< operations that run at the same time
-  port::Duration close_timeout{30'000'000'000};   ///< deadline of close(), which has none of its own
-  port::Caps caps{};                              ///< what the mount promises: weaken it for a network file system
+  int workers = 4;                               ///< operations that run at the same time
+  port::Duration close_timeout{30'000'000'000};  ///< deadline of close(), which has none of its own
+  port::Caps caps{};                             ///< what the mount promises: weaken it for a network file system
   std::shared_ptr<PosixCalls> calls = std::make_shared<PosixCalls>();
 };
 
@@ -52,7 +52,7 @@ class PosixStorage : public port::Storage {
   Status sync_directory(std::string_view path, port::Deadline deadline) override;
 
   // For leak tests.
-  std::size_t live_files() const;   ///< file descriptors, those of abandoned operations included
+  std::size_t live_files() const;    ///< file descriptors, those of abandoned operations included
   int abandoned_operations() const;  ///< those that still run
 
  private:

@@ -22,8 +22,8 @@
 namespace holdfast::backend {
 
 struct WorkerLimits {
-  int workers = 4;        ///< calls that run at the same time
-  int workers_max = 64;   ///< the same, with those that hang abandoned
+  int workers = 4;       ///< calls that run at the same time
+  int workers_max = 64;  ///< the same, with those that hang abandoned
 };
 
 class Workers {

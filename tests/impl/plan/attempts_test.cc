@@ -18,9 +18,27 @@ TEST(Attempts, NameADirectoryAndReadItBack) {
 }
 
 TEST(Attempts, RefuseEveryNameTheyWouldNotGive) {
-  for (const char* name : {"", "step-", "step-7", "step-7.a", "step-07.a1", "step-7.a01", "step-+7.a1", "step--7.a1", "step-7.a-1",
-                           "step-7.a1 ", " step-7.a1", "step-7.a1.tmp", "Step-7.a1", "step-7a1", "step-7.b1", "step-.a1", "step-00.a1",
-                           "step-0x7.a1", "step-9223372036854775808.a1", "step-7.a4294967296", "latest"}) {
+  for (const char* name : {"",
+                           "step-",
+                           "step-7",
+                           "step-7.a",
+                           "step-07.a1",
+                           "step-7.a01",
+                           "step-+7.a1",
+                           "step--7.a1",
+                           "step-7.a-1",
+                           "step-7.a1 ",
+                           " step-7.a1",
+                           "step-7.a1.tmp",
+                           "Step-7.a1",
+                           "step-7a1",
+                           "step-7.b1",
+                           "step-.a1",
+                           "step-00.a1",
+                           "step-0x7.a1",
+                           "step-9223372036854775808.a1",
+                           "step-7.a4294967296",
+                           "latest"}) {
     EXPECT_EQ(parse_directory_name(name), std::nullopt) << name;
   }
 }

@@ -21,11 +21,11 @@ Bytes bytes_of(std::initializer_list<int> values) {
 
 /// Every odd thing an item may be: repeated and long names, no hint, no offset, offsets that are not the chunk's, odd dimensions.
 SavePlan odd_save_plan() {
-  SavePlan plan = plan_of({shard_item("layers.0.wq", {{0, 0}, {2, 8}}, {4, 8}), shard_item("layers.0.wq", {{2, 0}, {2, 8}}, {4, 8}),
-                           shard_item("layers.1.wq", {{2, 0}, {2, 8}}, {4, 8}),
-                           shard_item("layers.1.wq", {{2, 0}, {2, 8}}, {4, 8}, DType::bf16),
-                           whole_item("step", {}, DType::i64), bytes_item("trainer", 1'000'000'000'000), bytes_item("trainer", 0),
-                           whole_item(std::string(400, 'x'), {1}), whole_item(std::string(400, 'x'), {1}), whole_item("", {0, 3})});
+  SavePlan plan =
+      plan_of({shard_item("layers.0.wq", {{0, 0}, {2, 8}}, {4, 8}), shard_item("layers.0.wq", {{2, 0}, {2, 8}}, {4, 8}),
+               shard_item("layers.1.wq", {{2, 0}, {2, 8}}, {4, 8}), shard_item("layers.1.wq", {{2, 0}, {2, 8}}, {4, 8}, DType::bf16),
+               whole_item("step", {}, DType::i64), bytes_item("trainer", 1'000'000'000'000), bytes_item("trainer", 0),
+               whole_item(std::string(400, 'x'), {1}), whole_item(std::string(400, 'x'), {1}), whole_item("", {0, 3})});
   plan.items[1].index.hint = 4'000'000'000;
   plan.items[2].index.hint.reset();
   plan.items[3].index.offset = Dims{1, 1, 1};
@@ -194,8 +194,8 @@ TEST(PlanCodec, CarriesTheDataOfAReply) {
 
 TEST(PlanCodec, RefusesARangeBeyondTheLocalPlan) {
   const SavePlan local = plan_of({whole_item("a", {4}), whole_item("b", {4})});
-  for (const Bytes& bytes : {bytes_of({1, 1, 0, 3}), bytes_of({1, 1, 3, 0}), bytes_of({1, 2, 0, 2, 1, 1}), bytes_of({3}), bytes_of({64}),
-                             bytes_of({12})}) {
+  for (const Bytes& bytes :
+       {bytes_of({1, 1, 0, 3}), bytes_of({1, 1, 3, 0}), bytes_of({1, 2, 0, 2, 1, 1}), bytes_of({3}), bytes_of({64}), bytes_of({12})}) {
     Decoder in(bytes, "kept");
     const auto applied = apply_kept(local, in);
     ASSERT_FALSE(applied);

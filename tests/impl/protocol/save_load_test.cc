@@ -20,9 +20,12 @@ StateSpec sample(int world_size) {
   ChunkLayout all{0, {}};
   for (int r = 0; r < world_size; ++r) all.placements.push_back(Rank{r});
   spec.tensors = {
-      {"a.weight", DType::f32, {10, 10}, all, 0},   {"b.replicated", DType::bf16, {4, 3}, ReplicatedLayout{}, 1},
-      {"c.columns", DType::f64, {3, 9}, ChunkLayout{1, all.placements}, 2}, {"d.scalar", DType::i64, {}, ReplicatedLayout{}, 0},
-      {"e.empty", DType::u8, {0, 4}, all, 0},       {"f.one_rank", DType::c128, {5}, ChunkLayout{0, {Rank{0}}}, 0},
+      {"a.weight", DType::f32, {10, 10}, all, 0},
+      {"b.replicated", DType::bf16, {4, 3}, ReplicatedLayout{}, 1},
+      {"c.columns", DType::f64, {3, 9}, ChunkLayout{1, all.placements}, 2},
+      {"d.scalar", DType::i64, {}, ReplicatedLayout{}, 0},
+      {"e.empty", DType::u8, {0, 4}, all, 0},
+      {"f.one_rank", DType::c128, {5}, ChunkLayout{0, {Rank{0}}}, 0},
       {"g.twice", DType::f8_e4m3, {11, 2}, ChunkLayout{0, {Rank{0}, Rank{0}, Rank{world_size - 1}}}, 0},
   };
   spec.values = {{"trainer", 37}, {"empty", 0}};

@@ -80,10 +80,13 @@ TEST_F(ThreadTasksTest, ADetachedTaskMayOutliveItsTasks) {
   auto gone = std::make_shared<std::promise<void>>();
   {
     ThreadTasks short_lived;
-    short_lived.detach(short_lived.spawn("survivor", [go, gone] {
-      go->get_future().wait();
-      gone->set_value();
-    }).value());
+    short_lived.detach(short_lived
+                           .spawn("survivor",
+                                  [go, gone] {
+                                    go->get_future().wait();
+                                    gone->set_value();
+                                  })
+                           .value());
   }
   go->set_value();
   EXPECT_EQ(gone->get_future().wait_for(60s), std::future_status::ready);
@@ -96,13 +99,15 @@ TEST_F(ThreadTasksTest, FuturesGiveResultsErrorsAndTimeouts) {
   EXPECT_EQ(failure.get(soon()).error(), (Error{ErrorCode::io_error, "no"}));
   std::promise<void> go;
   auto slow = port::Future<void>::run(tasks, "slow", [&] {
-    go.get_future().wait();
-    return Status();
-  }).value();
+                go.get_future().wait();
+                return Status();
+              }).value();
   EXPECT_EQ(slow.get(clock.after(10ms)).error().code, ErrorCode::timeout);
   go.set_value();
   EXPECT_TRUE(slow.get(soon()));
-  { const auto dropped = port::Future<void>::run(tasks, "dropped", [] { return Status(); }).value(); }
+  {
+    const auto dropped = port::Future<void>::run(tasks, "dropped", [] { return Status(); }).value();
+  }
   EXPECT_TRUE(tasks.close(soon()));
 }
 

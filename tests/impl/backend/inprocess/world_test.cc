@@ -120,8 +120,8 @@ TEST_F(InProcessWorldTest, NamesAMismatchedExchangeTheSameOnBothSides) {
   const auto part = [&](Rank peer, std::size_t bytes) { return Transfer{peer, ByteSpan(memory).first(bytes), MemoryKind::host}; };
   const auto both = [&](std::vector<Transfer> sends, std::vector<Transfer> receives, std::string_view message) {
     run_ranks(2, [&](Rank self) {
-      const Status result = self == Rank{0} ? world.data(self).exchange("x", 3, sends, {}, soon())
-                                            : world.data(self).exchange("x", 3, {}, receives, soon());
+      const Status result =
+          self == Rank{0} ? world.data(self).exchange("x", 3, sends, {}, soon()) : world.data(self).exchange("x", 3, {}, receives, soon());
       expect_error(result, ErrorCode::invalid_argument, message);
     });
   };
@@ -196,8 +196,8 @@ TEST_F(InProcessWorldTest, AnExchangeThatTimesOutInAMeetingLeavesItsMemoryAlone)
       const Transfer transfer{Rank{1 - self.value}, *memory, MemoryKind::host};
       const std::span<const Transfer> mine(&transfer, 1);
       const port::Deadline deadline = clock.after(std::chrono::microseconds(i));
-      const Status done = self == Rank{0} ? world.data(self).exchange("x", i, mine, {}, deadline)
-                                          : world.data(self).exchange("x", i, {}, mine, deadline);
+      const Status done =
+          self == Rank{0} ? world.data(self).exchange("x", i, mine, {}, deadline) : world.data(self).exchange("x", i, {}, mine, deadline);
       ++(done ? met : late);
       EXPECT_TRUE(done || done.error().code == ErrorCode::timeout) << done.error().message;
     }
