@@ -29,7 +29,8 @@ constexpr std::uint64_t mix(std::uint64_t hash, std::uint64_t value) { return (h
 
 class Tally {
  public:
-  Tally(const CampaignOptions& options, std::uint64_t fault_free_hash) : options_(options), fault_free_hash_(fault_free_hash) {}
+  Tally(const CampaignOptions& options, std::vector<std::uint32_t> fault_free_calls)
+      : options_(options), fault_free_calls_(std::move(fault_free_calls)) {}
 
   CaseResult run(std::uint64_t index, Workload& workload, const Case& test, const Disk& prepared) {
     CaseResult result = run_case(workload, test, prepared);
@@ -51,13 +52,14 @@ class Tally {
     totals.faults_fired += result.act.fired.size();
     totals.power_losses += result.act.power_lost || test.power_loss_after;
     totals.hash += mix(mix(index, result.hash), 1);
+    const bool detected = noticed || !result.act.all_returned();
     for (const auto& [fault, step] : planned) {
       CellCount& cell = totals.coverage[{step, fault.kind}];
       ++cell.enumerated;
       if (std::ranges::find(result.act.fired, fault) == result.act.fired.end()) continue;
       ++cell.fired;
-      cell.consequential += result.act.event_hash != fault_free_hash_;
-      cell.detected += noticed || !result.act.all_returned();
+      cell.consequential += detected || result.act.calls_by_rank != fault_free_calls_;
+      cell.detected += detected;
       cell.failed += !result.verdict.empty();
     }
     if (!result.verdict.empty()) {
@@ -72,13 +74,19 @@ class Tally {
 
  private:
   const CampaignOptions& options_;
-  std::uint64_t fault_free_hash_;
+  std::vector<std::uint32_t> fault_free_calls_;
 };
 
 std::vector<FaultKind> chosen(std::string_view op, const std::vector<FaultKind>& kinds) {
   std::vector<FaultKind> found = applicable(op);
   if (!kinds.empty()) std::erase_if(found, [&](FaultKind kind) { return std::ranges::find(kinds, kind) == kinds.end(); });
   return found;
+}
+
+std::vector<std::uint32_t> calls_by_rank(const std::vector<SiteInStep>& sites, int world_size) {
+  std::vector<std::uint32_t> calls(static_cast<std::size_t>(world_size));
+  for (const SiteInStep& site : sites) ++calls[static_cast<std::size_t>(site.site.site.rank.value)];
+  return calls;
 }
 
 /// Where a bit flips or how late a call comes; the error that an injected failure carries varies with the place, so that all are met.
@@ -115,7 +123,7 @@ CampaignTotals exhaust_single_faults(Workload& workload, const CampaignOptions& 
   Case plain;
   plain.scenario.random_latency = false;
   plain.scenario.seed = options.seed;
-  Tally tally(options, run_case(workload, plain, prepared).act.event_hash);
+  Tally tally(options, calls_by_rank(sites, workload.world_size()));
   std::uint64_t next = 0;
   for (const SiteInStep& site : sites) {
     for (const FaultKind kind : chosen(site.site.op, options.kinds)) {
@@ -153,7 +161,7 @@ Case random_case(const std::vector<SiteInStep>& sites, std::uint64_t seed, std::
 CampaignTotals random_campaign(Workload& workload, const CampaignOptions& options) {
   const Disk prepared = workload.prepare();
   const std::vector<SiteInStep> sites = enumerate_sites(workload, prepared);
-  Tally tally(options, 0);
+  Tally tally(options, calls_by_rank(sites, workload.world_size()));
   for (std::uint64_t index = options.part; index < options.cases; index += options.parts) {
     const Case test = random_case(sites, options.seed, index, options.kinds);
     std::vector<std::pair<Fault, std::string>> planned;

@@ -20,7 +20,7 @@ struct Cell {
 struct CellCount {
   std::uint64_t enumerated = 0;
   std::uint64_t fired = 0;
-  std::uint64_t consequential = 0;  ///< the run went another way than without the fault
+  std::uint64_t consequential = 0;  ///< the ranks made other calls than without it, or somebody noticed
   std::uint64_t detected = 0;       ///< some rank returned an error or was killed
   std::uint64_t failed = 0;         ///< a judge found a violation
   CellCount& operator+=(const CellCount& other);

@@ -38,7 +38,9 @@ void FailureMap::add(Rank rank, Error error) {
   auto group = std::ranges::find(groups_, error, &Group::error);
   if (group == groups_.end()) group = groups_.insert(groups_.end(), Group{std::move(error), {}});
   insert(group->ranks, rank);
-  std::ranges::sort(groups_, {}, [](const Group& g) { return g.ranks.front().first; });
+  // Only this group's lowest rank can have changed, and only downwards.
+  const auto place = std::ranges::upper_bound(groups_.begin(), group, rank, {}, [](const Group& g) { return g.ranks.front().first; });
+  if (group->ranks.front().first == rank) std::rotate(place, group, std::next(group));
 }
 
 void FailureMap::merge(const FailureMap& other) {

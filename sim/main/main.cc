@@ -33,6 +33,7 @@ void add_run(CLI::App& app, Arguments& all, const std::string& name, const std::
   if (random) verb->add_option("--cases", all.run.cases, "Cases to run")->capture_default_str()->check(CLI::Range(1, 1'000'000'000));
   verb->add_option("--jobs", all.run.jobs, "Threads (default: one a core)")->check(CLI::Range(1, 1024));
   verb->add_option("--time", all.run_seconds, "Stop after this time: 90s, 8m, 1h")->transform(seconds());
+  verb->add_option("--kinds", all.run.kinds, "Only these faults: error_before, error_after, delay, hang, kill_rank, power_loss, bit_flip")->delimiter(',');
   verb->add_option("--mutant", all.run.job.mutant, "Activate a planted bug (only in holdfast-sim-mutants)");
   verb->add_flag("!--no-save-again", all.run.job.save_again, "Leave out the save after recovery");
   verb->add_option("--out", all.run.out, "Where a failure is written (default: runs/WORKLOAD-SEED.json)");

@@ -27,7 +27,6 @@ CampaignTotals run_part(const Job& job, const ParallelOptions& options, unsigned
   CampaignOptions campaign = options.campaign;
   campaign.part = part;
   campaign.parts = options.threads;
-  if (campaign.kinds.empty()) campaign.kinds = kinds_of(job);
   std::uint64_t next = part, failed_before = 0;
   campaign.progress = [&](const CampaignTotals& totals) {
     if (totals.failed_cases != failed_before) shared.failed_at(next);
@@ -72,9 +71,8 @@ ParallelOutcome run_campaign(const Job& job, const ParallelOptions& options, con
   return outcome;
 }
 
-std::uint64_t count_single_faults(const Job& job) {
+std::uint64_t count_single_faults(const Job& job, const std::vector<FaultKind>& kinds) {
   const auto workload = make_workload(job);
-  const std::vector<FaultKind> kinds = kinds_of(job);
   std::uint64_t count = 0;
   for (const SiteInStep& site : enumerate_sites(*workload, workload->prepare())) {
     for (const FaultKind kind : applicable(site.site.op)) count += kinds.empty() || std::ranges::find(kinds, kind) != kinds.end();

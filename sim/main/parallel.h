@@ -28,7 +28,7 @@ struct ParallelOutcome {
 
 ParallelOutcome run_campaign(const Job& job, const ParallelOptions& options, const Console& console);
 
-/// Cases of an exhaustive campaign: the door calls of the story with each kind of fault that applies.
-std::uint64_t count_single_faults(const Job& job);
+/// Cases of an exhaustive campaign: the door calls of the story with each kind of fault that applies; empty `kinds` is every kind.
+std::uint64_t count_single_faults(const Job& job, const std::vector<FaultKind>& kinds);
 
 }  // namespace holdfast::sim::program

@@ -1,19 +1,21 @@
 #include "sim/main/story.h"
 
 #include <algorithm>
+#include <optional>
 #include <set>
 
 namespace holdfast::sim::program {
 namespace {
 
-constexpr std::size_t events_before_fault = 4;
+constexpr std::size_t changes_before_fault = 4, changes_at_end = 3;
 
 std::string when(std::int64_t nanoseconds) { return fmt::format("{:.3f} ms", static_cast<double>(nanoseconds) * 1e-6); }
 
-std::vector<std::string> row_of(const TraceEvent& event) {
+/// Without latencies all times are 0: then the place in the order says more.
+std::vector<std::string> row_of(const TraceEvent& event, std::size_t position, bool timed) {
   std::string result = event.result.empty() ? "never returned" : event.result;
   if (!event.fault.empty()) result += fmt::format("  <- injected: {}", event.fault);
-  return {when(event.begin_ns), fmt::format("{}", event.rank), event.step.empty() ? "start" : event.step, fmt::format("{}({})", event.op, event.object), result};
+  return {timed ? when(event.begin_ns) : fmt::format("#{}", position), fmt::format("{}", event.rank), event.step.empty() ? "start" : event.step, fmt::format("{}({})", event.op, event.object), result};
 }
 
 bool changes_storage(const TraceEvent& event) {
@@ -21,22 +23,29 @@ bool changes_storage(const TraceEvent& event) {
          event.op != "storage.list" && event.op != "storage.close";
 }
 
-/// The positions of the calls that tell the story, ascending: the faults with what the same rank did to the storage just before; without a
-/// fault, the last changes of the storage, which a crash can take back.
+bool alike(const TraceEvent& a, const TraceEvent& b) { return a.rank == b.rank && a.op == b.op && a.object == b.object && a.fault == b.fault; }
+
+/// Adds the last `count` changes of the storage before `end`, of one rank or of all; of equal neighbours the last.
+void add_changes(const std::vector<TraceEvent>& record, std::size_t end, std::size_t count, std::optional<Rank> rank, std::set<std::size_t>& chosen) {
+  const TraceEvent* later = end < record.size() ? &record[end] : nullptr;
+  for (std::size_t i = end; i-- > 0 && count > 0;) {
+    const TraceEvent& event = record[i];
+    if (!changes_storage(event) || (rank && event.rank != *rank)) continue;
+    if (!later || !alike(event, *later)) count -= chosen.insert(i).second;
+    later = &event;
+  }
+}
+
+/// The positions of the calls that tell the story, ascending: the faults with what the same rank did to the storage just before, and the last
+/// changes of the storage, which a crash can take back.
 std::set<std::size_t> telling(const std::vector<TraceEvent>& record) {
   std::set<std::size_t> chosen;
   for (std::size_t i = 0; i < record.size(); ++i) {
     if (record[i].fault.empty()) continue;
     chosen.insert(i);
-    std::size_t before = 0;
-    for (std::size_t j = i; j-- > 0 && before < events_before_fault;) {
-      if (record[j].rank == record[i].rank && changes_storage(record[j])) before += chosen.insert(j).second;
-    }
+    add_changes(record, i, changes_before_fault, record[i].rank, chosen);
   }
-  constexpr std::size_t last_shown = 8;
-  for (std::size_t i = record.size(); i-- > 0 && record[i].fault.empty() && chosen.size() < last_shown;) {
-    if (changes_storage(record[i])) chosen.insert(i);
-  }
+  add_changes(record, record.size(), changes_at_end, std::nullopt, chosen);
   return chosen;
 }
 
@@ -49,19 +58,29 @@ std::string ends_of(const Trace& act) {
   return text;
 }
 
+/// The first of each property, and how many more there are.
+std::string violations_of(const Verdict& verdict) {
+  std::string text;
+  std::set<std::string> told;
+  for (const Violation& violation : verdict) {
+    if (!told.insert(violation.property).second) continue;
+    const auto more = std::ranges::count(verdict, violation.property, &Violation::property) - 1;
+    text += fmt::format("  {} {}: {}{}\n", to_string(violation.verdict_class), violation.property, violation.message, more == 0 ? "" : fmt::format(" (and {} more)", more));
+  }
+  return text;
+}
+
 Story tell(const FailureFile& failure, const CaseResult& result) {
   const Trace& act = result.act;
   Story story;
   story.beginning = fmt::format("{}: a checkpoint is there; the job saves another one over it.\nInjected: {}.\n", describe(failure.job), describe(failure.test));
-  for (const std::size_t i : telling(act.record)) story.events.push_back(row_of(act.record[i]));
+  for (const std::size_t i : telling(act.record)) story.events.push_back(row_of(act.record[i], i, act.virtual_ns != 0));
   if (act.power_lost || failure.test.power_loss_after) {
     story.ending = fmt::format("Power is lost{}: of what was not synced, a subset that the model \"{}\" allows is kept.\n", act.power_lost ? "" : " after the save",
                                to_string(failure.test.scenario.persistence));
   }
   story.ending += fmt::format("At the end {}. New processes recover and load:\n", ends_of(act));
-  for (const Violation& violation : result.verdict) {
-    story.ending += fmt::format("  {} {}: {}\n", to_string(violation.verdict_class), violation.property, violation.message);
-  }
+  story.ending += violations_of(result.verdict);
   if (result.verdict.empty()) story.ending += "  nothing is wrong.\n";
   story.ending += fmt::format("Shrunk from {} faults to {}, from {} choices to {}, in {} runs.\n", failure.faults_before, failure.test.scenario.faults.size(),
                               failure.decisions_before, failure.decisions_after, failure.shrink_runs);

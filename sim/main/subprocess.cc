@@ -35,6 +35,7 @@ Result<Ended> run_program(const std::vector<std::string>& words) {
   posix_spawn_file_actions_t actions;
   posix_spawn_file_actions_init(&actions);
   posix_spawn_file_actions_adddup2(&actions, ends[1], STDOUT_FILENO);
+  posix_spawn_file_actions_addopen(&actions, STDERR_FILENO, "/dev/null", O_WRONLY, 0);
   pid_t child = 0;
   const int refused = ::posix_spawn(&child, words[0].c_str(), &actions, nullptr, argument_list(words).data(), environ);
   posix_spawn_file_actions_destroy(&actions);

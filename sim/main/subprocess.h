@@ -16,7 +16,7 @@ struct Ended {
 /// The path of the program `name` in the folder of this one. Errors: not_found.
 Result<std::string> program_beside(const std::string& name);
 
-/// Runs a program to its end; its stderr is ours. Errors: io_error when it cannot be started.
+/// Runs a program to its end without its stderr. Errors: io_error when it cannot be started.
 Result<Ended> run_program(const std::vector<std::string>& words);
 
 /// Becomes the program; returns only with the reason why not.

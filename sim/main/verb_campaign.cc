@@ -86,7 +86,7 @@ class Campaign {
     // The next save after recovery is the random cases' business: here it would double the time.
     Job job = job_;
     job.save_again = false;
-    ParallelOptions options = options_of("every single fault at every door call", count_single_faults(job));
+    ParallelOptions options = options_of("every single fault at every door call", count_single_faults(job, {}));
     options.cases = Cases::every_single_fault;
     std::swap(job, job_);
     add_pass(options);

@@ -50,21 +50,36 @@ Exit report_failure(const Job& job, const ParallelOutcome& outcome, std::uint64_
   return console.finish(Exit::bad, object, failure_line(file, path));
 }
 
+Result<std::vector<FaultKind>> parse_kinds(const std::vector<std::string>& names) {
+  std::vector<FaultKind> kinds;
+  for (const std::string& name : names) {
+    const std::size_t before = kinds.size();
+    for (std::size_t kind = 0; kind < fault_kinds; ++kind) {
+      if (name == to_string(static_cast<FaultKind>(kind))) kinds.push_back(static_cast<FaultKind>(kind));
+    }
+    if (kinds.size() == before) return fail(ErrorCode::invalid_argument, "kind of fault \"{}\": there is none of that name; --help lists them", name);
+  }
+  return kinds;
+}
+
 Exit run_cases(const RunArguments& arguments, Cases cases, const Console& console) {
   const auto seed = parse_seed(arguments.seed);
   if (!seed) return console.give_up(seed.error());
+  const auto kinds = parse_kinds(arguments.kinds);
+  if (!kinds) return console.give_up(kinds.error());
   const auto job = make_job(arguments.job);
   if (!job) return console.give_up(job.error());
   ParallelOptions options;
   options.cases = cases;
   options.campaign.seed = *seed;
   options.campaign.cases = arguments.cases;
+  options.campaign.kinds = kinds->empty() ? kinds_of(*job) : *kinds;
   constexpr std::uint64_t twice_every = 50;
   options.campaign.twice_every = twice_every;
   options.threads = threads_of(arguments.jobs);
   options.first_failure_only = true;
   options.title = describe(*job);
-  options.total = cases == Cases::random ? arguments.cases : count_single_faults(*job);
+  options.total = cases == Cases::random ? arguments.cases : count_single_faults(*job, options.campaign.kinds);
   if (arguments.time.count() > 0) options.end = std::chrono::steady_clock::now() + arguments.time;
   console.note(fmt::format("holdfast sim {}: {}, {} cases, {} threads, seed {}, build {}", console.verb, options.title, options.total, options.threads, *seed, build_id()));
   const ParallelOutcome outcome = run_campaign(*job, options, console);

@@ -15,6 +15,7 @@ struct RunArguments {
   unsigned jobs = 0;                ///< threads; 0: one a core
   std::string out;                  ///< the failure file; empty: a name in runs/
   std::chrono::seconds time{0};     ///< 0: no limit
+  std::vector<std::string> kinds;   ///< of faults; empty: every kind
 };
 /// Random cases of one workload, until the first that fails.
 Exit run_verb(const RunArguments& arguments, const Console& console);
