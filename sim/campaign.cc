@@ -39,13 +39,14 @@ class Tally {
     const CaseResult again = run_case(workload, test, prepared);
     if (again.hash != result.hash) {
       result.verdict.push_back({VerdictClass::determinism, "D1",
-                                fmt::format("run twice, the case hashes to {:016x} and {:016x}, its events to {:016x} and {:016x}", result.hash, again.hash,
-                                            result.act.event_hash, again.act.event_hash)});
+                                fmt::format("run twice, the case hashes to {:016x} and {:016x}, its events to {:016x} and {:016x}",
+                                            result.hash, again.hash, result.act.event_hash, again.act.event_hash)});
     }
     return result;
   }
 
-  void add(std::uint64_t index, const Case& test, const CaseResult& result, bool noticed, const std::vector<std::pair<Fault, std::string>>& planned) {
+  void add(std::uint64_t index, const Case& test, const CaseResult& result, bool noticed,
+           const std::vector<std::pair<Fault, std::string>>& planned) {
     ++totals.cases;
     totals.events += result.act.events + result.recovery.events;
     totals.door_calls += result.act.door_calls + result.recovery.door_calls;

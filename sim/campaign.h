@@ -49,16 +49,16 @@ struct CampaignTotals {
 
 struct CampaignOptions {
   std::uint64_t seed = 1;
-  std::uint64_t cases = 1000;                ///< random campaigns
-  std::uint64_t part = 0;                    ///< only cases whose index leaves `part` when divided by `parts`
+  std::uint64_t cases = 1000;  ///< random campaigns
+  std::uint64_t part = 0;      ///< only cases whose index leaves `part` when divided by `parts`
   std::uint64_t parts = 1;
   std::size_t failures_max = 20;
-  std::uint64_t twice_every = 0;             ///< every so many cases runs twice, and equal hashes are demanded (D1); 0: none
-  bool power_loss_after = true;              ///< exhaustive: also lose power after each story that did not
-  std::vector<FaultKind> kinds = {};            ///< empty is every kind
+  std::uint64_t twice_every = 0;      ///< every so many cases runs twice, and equal hashes are demanded (D1); 0: none
+  bool power_loss_after = true;       ///< exhaustive: also lose power after each story that did not
+  std::vector<FaultKind> kinds = {};  ///< empty is every kind
   port::Duration delay = std::chrono::milliseconds(5);
   std::function<void(const CampaignTotals&)> progress = {};  ///< after every case
-  std::function<bool()> stop = {};           ///< true ends the campaign early
+  std::function<bool()> stop = {};                           ///< true ends the campaign early
 };
 
 /// The door calls of the story without faults, in order of begin, with the protocol step each belongs to.

@@ -38,8 +38,8 @@ class Decisions {
   explicit Decisions(std::uint64_t seed);
   /// Takes the choices from `list`. A list that ends early goes on with choice 0.
   explicit Decisions(std::vector<Decision> list);
-  /// Takes each kind's choices from that kind's part of `list`, a choice too high as the highest there is; never diverges. For lists that were
-  /// edited: what is cut from one kind does not shift the others.
+  /// Takes each kind's choices from that kind's part of `list`, a choice too high as the highest there is; never diverges. For lists that
+  /// were edited: what is cut from one kind does not shift the others.
   static Decisions loosely(const std::vector<Decision>& list);
 
   /// One of 0 .. n-1. A single choice is no decision and is not listed. Once diverged, always 0.

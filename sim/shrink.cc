@@ -9,7 +9,8 @@ namespace {
 
 class Shrinker {
  public:
-  Shrinker(const Case& failing, const StillFails& still_fails, const ShrinkOptions& options) : still_fails_(still_fails), options_(options) {
+  Shrinker(const Case& failing, const StillFails& still_fails, const ShrinkOptions& options)
+      : still_fails_(still_fails), options_(options) {
     result_.test = failing;
     result_.faults_before = failing.scenario.faults.size();
   }

@@ -30,8 +30,8 @@ struct Shrunk {
   std::vector<std::string> history;  ///< what was taken away, a line each
 };
 
-/// One at a time, and kept while the case still fails: each fault, the power loss afterwards, a milder persistence model, random latency, then
-/// decisions: all, halves, quarters ... of those that are not the default, from the end, at last singly.
+/// One at a time, and kept while the case still fails: each fault, the power loss afterwards, a milder persistence model, random latency,
+/// then decisions: all, halves, quarters ... of those that are not the default, from the end, at last singly.
 Shrunk shrink(const Case& failing, const StillFails& still_fails, const ShrinkOptions& options = {});
 
 /// Choices that are not the default.

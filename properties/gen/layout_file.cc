@@ -55,7 +55,8 @@ Result<TensorSpec> tensor_of(const Json& row, const std::string& path, int ranks
   TensorSpec tensor{name, *dtype, {}, ReplicatedLayout{}, 0};
   for (const Json& extent : row["shape"]) {
     if (!extent.is_number_unsigned() || extent.get<std::uint64_t>() >= (1ull << 40)) {
-      return fail(ErrorCode::corrupt, "read layout \"{}\": tensor \"{}\" has the dimension {}; expected a number of elements", path, name, extent.dump());
+      return fail(ErrorCode::corrupt, "read layout \"{}\": tensor \"{}\" has the dimension {}; expected a number of elements", path, name,
+                  extent.dump());
     }
     tensor.shape.push_back(extent.get<std::int64_t>());
   }
@@ -81,7 +82,8 @@ Result<std::string> read_text_file(const std::string& path) {
   while (const std::size_t got = std::fread(part.data(), 1, part.size(), file.get())) {
     text.append(part.data(), got);
     if (text.size() > input_bytes_max) {
-      return fail(ErrorCode::unsupported, "read \"{}\": it is larger than {} bytes; a simulated disk lies in memory", path, input_bytes_max);
+      return fail(ErrorCode::unsupported, "read \"{}\": it is larger than {} bytes; a simulated disk lies in memory", path,
+                  input_bytes_max);
     }
   }
   if (std::ferror(file.get())) return fail(ErrorCode::io_error, "read \"{}\": {}", path, std::strerror(errno));
@@ -124,7 +126,9 @@ Result<FileState> read_safetensors_state(const std::string& path, int ranks) {
   state.spec.world_size = ranks;
   for (const format::SafetensorsTensor& tensor : header.tensors) {
     const auto dtype = tensor.known_dtype();
-    if (!dtype) return fail(ErrorCode::unsupported, "\"{}\": tensor \"{}\" is of type {}, which Holdfast cannot hold", path, tensor.name, tensor.dtype);
+    if (!dtype)
+      return fail(ErrorCode::unsupported, "\"{}\": tensor \"{}\" is of type {}, which Holdfast cannot hold", path, tensor.name,
+                  tensor.dtype);
     state.spec.tensors.push_back({tensor.name, *dtype, tensor.shape, layout_of(tensor.shape, ranks), 0});
     const ByteView data = bytes.subspan(header_bytes + tensor.begin, tensor.end - tensor.begin);
     state.values.tensors.emplace(tensor.name, Bytes(data.begin(), data.end()));

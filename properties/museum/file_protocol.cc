@@ -16,7 +16,8 @@ std::string shard_name(Rank rank) { return fmt::format("__{}_0.distcp", rank); }
 
 Bytes shard_of(Rank rank, int version) {
   Bytes bytes(shard_bytes);
-  for (std::size_t i = 0; i < bytes.size(); ++i) bytes[i] = static_cast<std::byte>(i * 7 + i / 4096 + static_cast<std::size_t>(16 * version + rank.value + 1));
+  for (std::size_t i = 0; i < bytes.size(); ++i)
+    bytes[i] = static_cast<std::byte>(i * 7 + i / 4096 + static_cast<std::size_t>(16 * version + rank.value + 1));
   return bytes;
 }
 
@@ -77,7 +78,8 @@ sim::Disk FileProtocol::prepare() {
   sim::Scenario scenario;
   scenario.world_size = world_size();
   scenario.random_latency = false;
-  const sim::Trace trace = sim::run(scenario, disk, [&](const port::Env& env, Rank rank) { CHECK(save(env, rank, old_version), "prepare"); });
+  const sim::Trace trace =
+      sim::run(scenario, disk, [&](const port::Env& env, Rank rank) { CHECK(save(env, rank, old_version), "prepare"); });
   CHECK(trace.all_returned(), "prepare: {}", trace.deadlock);
   disk.settle();
   return disk;
@@ -149,9 +151,11 @@ Result<std::string> FileProtocol::newest(const port::Env& env, port::Deadline de
 Result<std::optional<int>> FileProtocol::load(const port::Env& env, Rank rank) const {
   const port::Deadline deadline = env.clock.after(patience);
   const std::string home = TRY(newest(env, deadline));
-  if (TRY(read_file(env.storage, home + "/.metadata", deadline)) != metadata_bytes()) return fail(ErrorCode::corrupt, "\"{}/.metadata\" cannot be read", home);
+  if (TRY(read_file(env.storage, home + "/.metadata", deadline)) != metadata_bytes())
+    return fail(ErrorCode::corrupt, "\"{}/.metadata\" cannot be read", home);
   const Bytes shard = TRY(read_file(env.storage, fmt::format("{}/{}", home, shard_name(rank)), deadline));
-  if (shard.size() < shard_bytes) return fail(ErrorCode::corrupt, "\"{}/{}\" has {} bytes of {}", home, shard_name(rank), shard.size(), shard_bytes);
+  if (shard.size() < shard_bytes)
+    return fail(ErrorCode::corrupt, "\"{}/{}\" has {} bytes of {}", home, shard_name(rank), shard.size(), shard_bytes);
   for (const int version : {old_version, new_version}) {
     if (shard == shard_of(rank, version)) return version;
   }
@@ -181,12 +185,14 @@ Verdict FileProtocol::judge(const sim::Trace& act, const sim::Trace& recovery, c
   for (std::size_t r = 0; r < loaded_.size(); ++r) {
     const Loaded& loaded = loaded_[r];
     if (!loaded.error.empty()) {
-      violation(committed ? "S2" : "S3", fmt::format("after recovery, rank {}: {}: {}", r,
-                                                     committed ? "a save that reported success does not load" : "no checkpoint loads", loaded.error));
+      violation(committed ? "S2" : "S3",
+                fmt::format("after recovery, rank {}: {}: {}", r,
+                            committed ? "a save that reported success does not load" : "no checkpoint loads", loaded.error));
     } else if (!loaded.version) {
       violation("S1", fmt::format("after recovery, rank {}: its shard holds the bytes of neither save", r));
     } else if (*loaded.version != loaded_[0].version.value_or(*loaded.version)) {
-      violation("S1", fmt::format("after recovery rank 0 holds save {}, rank {} save {}: old and new values mixed", *loaded_[0].version, r, *loaded.version));
+      violation("S1", fmt::format("after recovery rank 0 holds save {}, rank {} save {}: old and new values mixed", *loaded_[0].version, r,
+                                  *loaded.version));
     } else if (committed && *loaded.version == old_version) {
       violation("S2", fmt::format("after recovery, rank {}: a save that reported success is gone, the old one is loaded", r));
     }

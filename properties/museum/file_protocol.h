@@ -17,16 +17,16 @@ enum class MetadataWrite {
 
 /// The defaults are right.
 struct FileHabits {
-  bool overwrites_in_place = false;      ///< one directory for every save, its shards truncated; else a directory a save
+  bool overwrites_in_place = false;  ///< one directory for every save, its shards truncated; else a directory a save
   MetadataWrite metadata = MetadataWrite::synced_then_renamed;
   bool deletes_committed_first = false;  ///< removes the old metadata before the new one gets its name
   bool syncs_data = true;
   bool syncs_directories = true;
-  bool tells_failures = true;            ///< a rank whose write failed says so; else it only says that it is done
+  bool tells_failures = true;  ///< a rank whose write failed says so; else it only says that it is done
 };
 
-/// The story of every exhibit: two ranks with a committed checkpoint save the next one; then new processes load the newest. Judged by S1, S2, S3 and
-/// judge_run.
+/// The story of every exhibit: two ranks with a committed checkpoint save the next one; then new processes load the newest. Judged by S1,
+/// S2, S3 and judge_run.
 class FileProtocol : public sim::Workload {
  public:
   FileProtocol(std::string name, const FileHabits& habits) : name_(std::move(name)), habits_(habits) {}

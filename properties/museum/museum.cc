@@ -25,14 +25,19 @@ std::unique_ptr<sim::Workload> fixed() { return std::make_unique<FileProtocol>("
 
 const std::vector<Exhibit>& exhibits() {
   static const std::vector<Exhibit> all = {
-      {4, "VeOmni #1172", "A rank's copy of its shard fails; the other ranks only learn that it is done, and the coordinator publishes the checkpoint.",
+      {4, "VeOmni #1172",
+       "A rank's copy of its shard fails; the other ranks only learn that it is done, and the coordinator publishes the checkpoint.",
        "S1 S2 S3", faulty<deaf_coordinator>, fixed},
-      {27, "llm.c, DONE marker", "The marker that says a checkpoint is complete is written after a barrier, but nothing is synced: power loss can keep it and lose the data.",
+      {27, "llm.c, DONE marker",
+       "The marker that says a checkpoint is complete is written after a barrier, but nothing is synced: power loss can keep it and lose "
+       "the data.",
        "S1 S2 S3", faulty<unsynced_marker>, fixed},
       {29, "PyTorch DCP file writer 1.13 to 2.9 (pytorch PR #183877)",
-       "A save over an existing checkpoint truncates shards in place, syncs .metadata.tmp before its bytes are written, deletes the committed .metadata before the rename, and syncs no directory.",
+       "A save over an existing checkpoint truncates shards in place, syncs .metadata.tmp before its bytes are written, deletes the "
+       "committed .metadata before the rename, and syncs no directory.",
        "S1 S2 S3", faulty<torch_writer>, fixed},
-      {30, "torchsnapshot file plugin", "The metadata is written in place and nothing is synced.", "S1 S2 S3", faulty<unsynced_snapshot>, fixed},
+      {30, "torchsnapshot file plugin", "The metadata is written in place and nothing is synced.", "S1 S2 S3", faulty<unsynced_snapshot>,
+       fixed},
   };
   return all;
 }

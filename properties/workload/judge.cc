@@ -46,7 +46,8 @@ void judge_agreement(const SaveResults& saves, Verdict& verdict) {
   for (const auto& save : saves) {
     if (!save || save->has_value() || save->error().failures.empty()) continue;
     if (first && first->step == save->error().step && first->failures != save->error().failures) {
-      add(verdict, VerdictClass::safety, "S5", fmt::format("two maps of one failure: {} and {}", to_string(*first), to_string(save->error())));
+      add(verdict, VerdictClass::safety, "S5",
+          fmt::format("two maps of one failure: {} and {}", to_string(*first), to_string(save->error())));
       return;
     }
     first = &save->error();
@@ -63,7 +64,8 @@ void judge_attribution(const SaveResults& saves, const sim::Trace& act, Verdict&
     }
     for (const Rank blamed : error.failures.ranks()) {
       if (was_hit(act, blamed)) continue;
-      add(verdict, VerdictClass::attribution, "A1", fmt::format("rank {} blames rank {}, where no fault fired: {}", r, blamed, to_string(error)));
+      add(verdict, VerdictClass::attribution, "A1",
+          fmt::format("rank {} blames rank {}, where no fault fired: {}", r, blamed, to_string(error)));
       return;
     }
   }

@@ -24,8 +24,8 @@ std::string first_component(const std::string& path) { return path.substr(0, pat
 }  // namespace
 
 SaveWorkload::SaveWorkload(gen::StateSpec spec, SaveWorkloadOptions options)
-    : spec_(std::move(spec)), recovered_spec_(options.recovered_spec.value_or(spec_)), options_(std::move(options)), old_(values_of(spec_, options_.values, 1)),
-      new_(values_of(spec_, options_.values, 2)), next_(values_of(spec_, options_.values, 3)) {
+    : spec_(std::move(spec)), recovered_spec_(options.recovered_spec.value_or(spec_)), options_(std::move(options)),
+      old_(values_of(spec_, options_.values, 1)), new_(values_of(spec_, options_.values, 2)), next_(values_of(spec_, options_.values, 3)) {
   for (int r = 0; r < spec_.world_size; ++r) states_.push_back(make_state(spec_, Rank{r}, new_));
 }
 
@@ -37,7 +37,8 @@ sim::Disk SaveWorkload::prepare() {
   const sim::Trace trace = sim::run(scenario, disk, [&](const port::Env& env, Rank rank) {
     const gen::RankState state = make_state(spec_, rank, old_);
     protocol::Session session(env, {.coordinator = options_.coordinator});
-    const auto saved = protocol::save(session, state.dict, {.step = old_step, .deadline = options_.deadline, .block_bytes = options_.block_bytes});
+    const auto saved =
+        protocol::save(session, state.dict, {.step = old_step, .deadline = options_.deadline, .block_bytes = options_.block_bytes});
     CHECK(saved.has_value(), "prepare: {}", to_string(saved.error()));
   });
   CHECK(trace.all_returned(), "prepare: {}", trace.deadlock);
@@ -53,7 +54,8 @@ void SaveWorkload::begin() {
 void SaveWorkload::act(const port::Env& env, Rank rank) {
   const auto r = static_cast<std::size_t>(rank.value);
   protocol::Session session(env, {.coordinator = options_.coordinator});
-  saves_[r] = protocol::save(session, states_[r].dict, {.step = new_step, .deadline = options_.deadline, .block_bytes = options_.block_bytes});
+  saves_[r] =
+      protocol::save(session, states_[r].dict, {.step = new_step, .deadline = options_.deadline, .block_bytes = options_.block_bytes});
 }
 
 void SaveWorkload::recover(const port::Env& env, Rank rank) {
@@ -124,7 +126,8 @@ Verdict SaveWorkload::judge(const sim::Trace& act, const sim::Trace& recovery, c
     if (!result.again.empty()) violation("L2", "the next save: " + result.again);
   }
   if (loaded.size() > 1) {
-    verdict.push_back({VerdictClass::safety, "S5", fmt::format("ranks loaded different checkpoints: {} and {}", loaded.begin()->first, loaded.rbegin()->first)});
+    verdict.push_back({VerdictClass::safety, "S5",
+                       fmt::format("ranks loaded different checkpoints: {} and {}", loaded.begin()->first, loaded.rbegin()->first)});
   }
   if (options_.save_again && verdict.empty()) {
     for (const std::string& path : disk.paths()) {

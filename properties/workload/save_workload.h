@@ -18,9 +18,9 @@ struct SaveWorkloadOptions {
   Rank coordinator;
   std::uint32_t block_bytes = 4096;
   port::Duration deadline = std::chrono::seconds(20);  ///< of each save and load, in virtual time
-  bool save_again = true;                              ///< after recovery: a fault-free save must succeed and be loaded (L2), leaving no debris (L4)
-  std::optional<gen::StateSpec> recovered_spec = {};   ///< the layout of the job after recovery; none: the same
-  std::optional<gen::WholeValues> values = {};         ///< real values to save first, then changed ones (gen::changed); none: made by a rule
+  bool save_again = true;  ///< after recovery: a fault-free save must succeed and be loaded (L2), leaving no debris (L4)
+  std::optional<gen::StateSpec> recovered_spec = {};  ///< the layout of the job after recovery; none: the same
+  std::optional<gen::WholeValues> values = {};        ///< real values to save first, then changed ones (gen::changed); none: made by a rule
 };
 
 class SaveWorkload : public sim::Workload {
@@ -42,11 +42,11 @@ class SaveWorkload : public sim::Workload {
 
  private:
   struct Recovery {
-    std::string error;                   ///< of recover or load
-    std::string directory;               ///< loaded
-    std::optional<int> version;          ///< 1 the old checkpoint, 2 the new one
-    std::string difference;              ///< from what was saved there
-    std::string again;                   ///< what went wrong in the save after recovery
+    std::string error;           ///< of recover or load
+    std::string directory;       ///< loaded
+    std::optional<int> version;  ///< 1 the old checkpoint, 2 the new one
+    std::string difference;      ///< from what was saved there
+    std::string again;           ///< what went wrong in the save after recovery
   };
   std::string save_again(protocol::Session& session, Rank rank);
 

@@ -60,9 +60,11 @@ ReportVerdict verdict_of(const std::vector<Pass>& passes) {
 std::string text_of(const Pass& pass) {
   const CampaignTotals& totals = pass.outcome.totals;
   const FaultSums sums = sums_of(totals);
-  std::string text = fmt::format("{}: {} of {} cases in {:.1f} s ({:.0f} a second), {} fail. Faults enumerated {}, fired {}; power lost in {} cases; hash {:016x}.",
-                                 pass.title, totals.cases, pass.planned, pass.outcome.seconds, static_cast<double>(totals.cases) / std::max(pass.outcome.seconds, 1e-3),
-                                 totals.failed_cases, sums.enumerated, sums.fired, totals.power_losses, totals.hash);
+  std::string text = fmt::format(
+      "{}: {} of {} cases in {:.1f} s ({:.0f} a second), {} fail. Faults enumerated {}, fired {}; power lost in {} cases; hash {:016x}.",
+      pass.title, totals.cases, pass.planned, pass.outcome.seconds,
+      static_cast<double>(totals.cases) / std::max(pass.outcome.seconds, 1e-3), totals.failed_cases, sums.enumerated, sums.fired,
+      totals.power_losses, totals.hash);
   if (totals.run_twice != 0) text += fmt::format(" {} cases were run twice and had equal hashes.", totals.run_twice);
   if (pass.outcome.timed_out) text += " Time was up before the rest.";
   return text;
@@ -82,39 +84,38 @@ FaultSums sums_of(const CampaignTotals& totals) {
   return sums;
 }
 
-ReportAct act_of(const std::vector<Caught>& bugs) {
+ReportAct act_of(const Caught& bug) {
   ReportAct act;
-  act.title = "First act: bugs that are known to be there";
-  act.verdict = ReportVerdict::good;
-  act.text = "A harness that finds nothing proves nothing. So it first has to find a bug planted in the real protocol, and a public bug of another checkpoint library.";
-  for (const Caught& bug : bugs) {
-    act.text += fmt::format("\n\n{}. {}", bug.title, bug.what);
-    if (!bug.missed.empty()) {
-      act.verdict = ReportVerdict::bad;
-      act.text += " NOT CAUGHT: " + bug.missed;
-      continue;
-    }
-    act.text += fmt::format(" Caught in {:.2f} s: {}. {} Replay: holdfast sim replay {}\n\n{}{}", bug.seconds, bug.found, bug.healthy, bug.file,
-                            paragraphs(bug.story.beginning), paragraphs(bug.story.ending));
-    act.pictures.push_back(space_time(bug.record, bug.title, bug.found));
-    act.tables.push_back({bug.title + ": the calls that matter", event_columns(), bug.story.events});
+  act.title = fmt::format("First act, {}: {}", bug.missed.empty() ? "caught" : "NOT CAUGHT", bug.title);
+  act.verdict = bug.missed.empty() ? ReportVerdict::good : ReportVerdict::bad;
+  act.text = bug.what;
+  if (!bug.missed.empty()) {
+    act.text += "\n\nNOT CAUGHT: " + bug.missed;
+    return act;
   }
+  act.text += fmt::format("\n\nCaught and shrunk in {:.2f} s: {}\n\n{}{}{}\n\nReplay: holdfast sim replay {}", bug.seconds, bug.found,
+                          paragraphs(bug.story.beginning), paragraphs(bug.story.ending), bug.healthy, bug.file);
+  act.pictures.push_back(space_time(bug.record, bug.title, bug.found));
+  act.tables.push_back({"The calls that matter", event_columns(), bug.story.events});
   return act;
 }
 
 ReportAct act_of(const Job& job, const std::vector<Pass>& passes, const std::string& plan_svg) {
   ReportAct act;
-  act.title = fmt::format("Second act: {}, {} tensors on {} ranks", job.layout.substr(job.layout.rfind('/') + 1), job.spec.tensors.size(), job.spec.world_size);
+  act.title = fmt::format("Second act: {}, {} tensors on {} ranks", job.layout.substr(job.layout.rfind('/') + 1), job.spec.tensors.size(),
+                          job.spec.world_size);
   act.verdict = verdict_of(passes);
   act.text = fmt::format(
-      "The real save and load, on {} tensors of {} bytes in all. A committed checkpoint is there; the job saves a new one over it, under faults; then new processes "
+      "The real save and load, on {} tensors of {} bytes in all. A committed checkpoint is there; the job saves a new one over it, under "
+      "faults; then new processes "
       "recover and load, and every byte is compared with the old state or the new one.",
       job.spec.tensors.size(), logical_bytes(job.spec));
   for (const Pass& pass : passes) {
     act.text += "\n\n" + text_of(pass);
     act.tables.push_back(fault_table(pass));
   }
-  if (!plan_svg.empty()) act.pictures.push_back({"The save plan", "Who writes what, after replicas were removed and bytes balanced.", plan_svg});
+  if (!plan_svg.empty())
+    act.pictures.push_back({"The save plan", "Who writes what, after replicas were removed and bytes balanced.", plan_svg});
   return act;
 }
 

@@ -17,7 +17,7 @@ struct Pass {
   ParallelOutcome outcome;
 };
 
-reports::ReportAct act_of(const std::vector<Caught>& bugs);
+reports::ReportAct act_of(const Caught& bug);
 /// With the save plan of the job drawn; `plan_svg` empty leaves it out.
 reports::ReportAct act_of(const Job& job, const std::vector<Pass>& passes, const std::string& plan_svg);
 reports::ReportCounts counts_of(const std::vector<Pass>& passes);

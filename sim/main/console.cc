@@ -34,15 +34,19 @@ Exit Console::finish(Exit exit, const Json& object, const std::string& last_line
 
 Exit Console::give_up(const Error& error) const {
   if (json) {
-    const Json object{{"holdfast", json_version}, {"verb", "sim " + verb}, {"ok", false}, {"error", {{"code", to_string(error.code)}, {"message", error.message}}}};
+    const Json object{{"holdfast", json_version},
+                      {"verb", "sim " + verb},
+                      {"ok", false},
+                      {"error", {{"code", to_string(error.code)}, {"message", error.message}}}};
     fmt::print("{}\n", object.dump(2, ' ', false, Json::error_handler_t::replace));
   }
   fmt::print(stderr, "holdfast sim {}: {}\n", verb, error.message);
-  return error.code == ErrorCode::corrupt ? Exit::bad : Exit::no_verdict;
+  return Exit::no_verdict;
 }
 
 Progress::Progress(const Console& console, std::string what, std::uint64_t total)
-    : console_(console), what_(std::move(what)), total_(total), terminal_(::isatty(STDERR_FILENO) != 0), start_(std::chrono::steady_clock::now()),
+    : console_(console), what_(std::move(what)), total_(total), terminal_(::isatty(STDERR_FILENO) != 0),
+      start_(std::chrono::steady_clock::now()),
       next_(start_ + (terminal_ ? std::chrono::steady_clock::duration(bar_interval) : line_interval)) {}
 
 Progress::~Progress() {
@@ -85,7 +89,8 @@ Result<std::uint64_t> parse_seed(const std::string& text) {
   std::uint64_t seed = 0;
   const auto [end, failed] = std::from_chars(digits.data(), digits.data() + digits.size(), seed, base);
   if (!digits.empty() && failed == std::errc() && end == digits.data() + digits.size()) return seed;
-  return fail(ErrorCode::invalid_argument, "seed \"{}\": expected a decimal number, 0x and hex digits, or a commit id of 40 hex digits", text);
+  return fail(ErrorCode::invalid_argument, "seed \"{}\": expected a decimal number, 0x and hex digits, or a commit id of 40 hex digits",
+              text);
 }
 
 }  // namespace holdfast::sim::program

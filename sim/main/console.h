@@ -22,7 +22,7 @@ struct Console {
   void note(const std::string& line) const;
   /// Ends a verb: the JSON object on stdout with --json, and `last_line` last, on stdout too without it.
   Exit finish(Exit exit, const Json& object, const std::string& last_line) const;
-  /// No verdict: says why on stderr.
+  /// No verdict, a damaged input included: says why on stderr.
   Exit give_up(const Error& error) const;
 };
 

@@ -40,7 +40,8 @@ Json to_json(const Case& test) {
                       {"delay_ns", fault.delay.count()}});
   }
   if (test.scenario.replay) {
-    for (const Decision& decision : *test.scenario.replay) decisions.push_back({static_cast<int>(decision.kind), decision.n, decision.pick});
+    for (const Decision& decision : *test.scenario.replay)
+      decisions.push_back({static_cast<int>(decision.kind), decision.n, decision.pick});
   }
   return {{"seed", hex(test.scenario.seed)},
           {"persistence", to_string(test.scenario.persistence)},
@@ -81,8 +82,8 @@ Result<FailureFile> from_json(const Json& json) try {
   failure.index = json.at("index").get<std::uint64_t>();
   failure.test = TRY(case_from_json(json.at("case")));
   const Json& signature = json.at("signature");
-  failure.signature = {TRY(named<VerdictClass>(signature.at("class"), 0, verdict_classes, "class")), signature.at("property").get<std::string>(),
-                       signature.at("message").get<std::string>()};
+  failure.signature = {TRY(named<VerdictClass>(signature.at("class"), 0, verdict_classes, "class")),
+                       signature.at("property").get<std::string>(), signature.at("message").get<std::string>()};
   failure.event_hash = from_hex(json.at("event_hash"));
   failure.hash = from_hex(json.at("hash"));
   const Json& shrunk = json.at("shrunk");
@@ -102,7 +103,8 @@ Result<Json> read_json(const std::string& path) {
   const std::string text = TRY(properties::gen::read_text_file(path));
   Json json = Json::parse(text, nullptr, false);
   if (!json.is_object() || json.value("format", "") != format_name) {
-    return fail(ErrorCode::corrupt, "read \"{}\": found {}; expected a failure file of holdfast-sim", path, json.is_discarded() ? "no JSON" : "other JSON");
+    return fail(ErrorCode::corrupt, "read \"{}\": found {}; expected a failure file of holdfast-sim", path,
+                json.is_discarded() ? "no JSON" : "other JSON");
   }
   if (!json.contains("version") || json["version"] != format_version) {
     return fail(ErrorCode::unsupported, "read \"{}\": it is of version {}; this build reads version {}", path,
@@ -185,8 +187,8 @@ std::string describe(const Case& test) {
 
 std::string failure_line(const FailureFile& failure, const std::string& path) {
   const std::string tail = fmt::format(" | holdfast sim replay {}", path);
-  std::string head = fmt::format("FAIL class={} prop={} workload={} seed={} case={} {}", to_string(failure.signature.verdict_class), failure.signature.property,
-                                 failure.job.workload, failure.seed, failure.index, describe(failure.test));
+  std::string head = fmt::format("FAIL class={} prop={} workload={} seed={} case={} {}", to_string(failure.signature.verdict_class),
+                                 failure.signature.property, failure.job.workload, failure.seed, failure.index, describe(failure.test));
   if (head.size() + tail.size() > line_bytes_max && tail.size() < line_bytes_max) head.resize(line_bytes_max - tail.size());
   return head + tail;
 }
@@ -194,14 +196,17 @@ std::string failure_line(const FailureFile& failure, const std::string& path) {
 FailureFile shrunk_failure(const Job& job, std::uint64_t seed, const Failure& failure) {
   const auto workload = make_workload(job);
   const Disk prepared = workload->prepare();
-  FailureFile file{build_id(), job, seed, failure.index, failure.test, failure.verdict.front(), 0, 0, failure.test.scenario.faults.size(), 0, 0, 0, {}};
+  FailureFile file{
+      build_id(), job, seed, failure.index, failure.test, failure.verdict.front(), 0, 0, failure.test.scenario.faults.size(), 0, 0, 0, {}};
   const Shrunk shrunk = shrink(failure.test, fails_alike(*workload, prepared, file.signature.property));
   file.decisions_before = shrunk.decisions_before;
   file.decisions_after = shrunk.decisions_after;
   file.shrink_runs = shrunk.runs;
   file.shrink_history = shrunk.history;
   if (!shrunk.failed_again) {
-    file.signature = {VerdictClass::determinism, "D1", fmt::format("the case failed once ({}: {}) and passes when it is run again", file.signature.property, file.signature.message)};
+    file.signature = {
+        VerdictClass::determinism, "D1",
+        fmt::format("the case failed once ({}: {}) and passes when it is run again", file.signature.property, file.signature.message)};
     file.test.scenario.replay = failure.decisions;
   } else {
     file.test = shrunk.test;

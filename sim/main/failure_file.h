@@ -12,10 +12,10 @@ namespace holdfast::sim::program {
 struct FailureFile {
   std::string build;
   Job job;
-  std::uint64_t seed = 0;   ///< of the campaign
-  std::uint64_t index = 0;  ///< of the case in it
-  Case test;                ///< shrunk, with its decisions
-  Violation signature;      ///< the violation that the shrinking kept
+  std::uint64_t seed = 0;        ///< of the campaign
+  std::uint64_t index = 0;       ///< of the case in it
+  Case test;                     ///< shrunk, with its decisions
+  Violation signature;           ///< the violation that the shrinking kept
   std::uint64_t event_hash = 0;  ///< of the story
   std::uint64_t hash = 0;        ///< of story, recovery and disk
   std::size_t faults_before = 0, decisions_before = 0, decisions_after = 0;

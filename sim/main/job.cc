@@ -53,7 +53,8 @@ std::optional<MuseumName> museum_name(std::string_view workload) {
 
 Status check_mutant(const std::string& mutant) {
   if (mutant.empty()) return {};
-  if (!has_mutants()) return fail(ErrorCode::invalid_argument, "mutant \"{}\": this build holds no planted bugs; holdfast-sim-mutants does", mutant);
+  if (!has_mutants())
+    return fail(ErrorCode::invalid_argument, "mutant \"{}\": this build holds no planted bugs; holdfast-sim-mutants does", mutant);
   if (std::ranges::find(properties::mutants(), mutant, &properties::Mutant::id) != properties::mutants().end()) return {};
   std::string known;
   for (const properties::Mutant& each : properties::mutants()) known += fmt::format("{}{}", known.empty() ? "" : ", ", each.id);
@@ -63,7 +64,9 @@ Status check_mutant(const std::string& mutant) {
 Json to_json(const gen::StateSpec& spec) {
   Json tensors = Json::array(), values = Json::array();
   for (const gen::TensorSpec& tensor : spec.tensors) {
-    Json row{{"name", tensor.name}, {"dtype", to_string(tensor.dtype)}, {"shape", std::vector<std::int64_t>(tensor.shape.begin(), tensor.shape.end())}};
+    Json row{{"name", tensor.name},
+             {"dtype", to_string(tensor.dtype)},
+             {"shape", std::vector<std::int64_t>(tensor.shape.begin(), tensor.shape.end())}};
     if (const auto* chunks = std::get_if<ChunkLayout>(&tensor.layout)) {
       row["dim"] = chunks->dim;
       for (const Rank rank : chunks->placements) row["placements"].push_back(rank.value);
@@ -90,7 +93,8 @@ gen::StateSpec spec_from_json(const Json& json) {
     }
     spec.tensors.push_back(std::move(tensor));
   }
-  for (const Json& value : json.at("values")) spec.values.push_back({value.at("name").get<std::string>(), value.at("bytes").get<std::uint32_t>()});
+  for (const Json& value : json.at("values"))
+    spec.values.push_back({value.at("name").get<std::string>(), value.at("bytes").get<std::uint32_t>()});
   return spec;
 }
 
@@ -109,7 +113,8 @@ Result<Job> make_job(const JobRequest& request) {
   if (museum_name(request.workload)) return job;
   if (request.workload != "save") {
     std::string known = "save";
-    for (const museum::Exhibit& exhibit : museum::exhibits()) known += fmt::format(", {0}{1}, {0}{1}{2}", museum_prefix, exhibit.number, fixed_suffix);
+    for (const museum::Exhibit& exhibit : museum::exhibits())
+      known += fmt::format(", {0}{1}, {0}{1}{2}", museum_prefix, exhibit.number, fixed_suffix);
     return fail(ErrorCode::invalid_argument, "workload \"{}\": there is none of that name; there are {}", request.workload, known);
   }
   if (request.ranks < 1) return fail(ErrorCode::invalid_argument, "{} ranks; expected at least 1", request.ranks);

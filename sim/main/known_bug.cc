@@ -37,7 +37,9 @@ void check_healthy(const Job& job, std::uint64_t seed, unsigned threads, const C
   }
 }
 
-double since(std::chrono::steady_clock::time_point start) { return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count(); }
+double since(std::chrono::steady_clock::time_point start) {
+  return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+}
 
 /// The object that the program printed. Errors: unknown_outcome unless it ended with a bad verdict.
 Result<Json> bad_verdict_of(const std::vector<std::string>& words) {
@@ -53,13 +55,16 @@ Status catch_in_mutant_build(std::uint64_t seed, unsigned threads, const std::st
   const auto start = std::chrono::steady_clock::now();
   const std::string program = TRY(program_beside("holdfast-sim-mutants"));
   const std::string trace = folder + "/failures/planted-trace.json";
-  TRY(bad_verdict_of({program, "run", "-q", "--json", "--mutant", std::string(planted), "--kinds", "kill_rank,power_loss", "--seed", fmt::format("{}", seed),
-                      "--cases", fmt::format("{}", cases), "--jobs", fmt::format("{}", threads), "--out", caught.file}));
+  TRY(bad_verdict_of({program, "run", "-q", "--json", "--mutant", std::string(planted), "--kinds", "kill_rank,power_loss", "--seed",
+                      fmt::format("{}", seed), "--cases", fmt::format("{}", cases), "--jobs", fmt::format("{}", threads), "--out",
+                      caught.file}));
   caught.seconds = since(start);
   const Json told = TRY(bad_verdict_of({program, "replay", caught.file, "-q", "--json", "--trace", trace}));
   const Json& story = told.at("story");
-  caught.story = {story.at("beginning").get<std::string>(), story.at("events").get<std::vector<std::vector<std::string>>>(), story.at("ending").get<std::string>()};
-  caught.found = fmt::format("{} {}: {}", told.at("class").get<std::string>(), told.at("property").get<std::string>(), told.at("message").get<std::string>());
+  caught.story = {story.at("beginning").get<std::string>(), story.at("events").get<std::vector<std::vector<std::string>>>(),
+                  story.at("ending").get<std::string>()};
+  caught.found = fmt::format("{} {}: {}", told.at("class").get<std::string>(), told.at("property").get<std::string>(),
+                             told.at("message").get<std::string>());
   caught.record = TRY(reports::trace_from_json(TRY(properties::gen::read_text_file(trace))));
   return {};
 }
@@ -72,10 +77,12 @@ Status catch_here(const Job& job, std::uint64_t seed, unsigned threads, const Co
   caught.seconds = since(start);
   const FailureFile failure = TRY(read_failure_file(caught.file));
   Retold told = retell(failure);
-  if (!told.fails_alike || told.result.hash != failure.hash) return fail(ErrorCode::unknown_outcome, "replayed from its file it does not fail alike");
+  if (!told.fails_alike || told.result.hash != failure.hash)
+    return fail(ErrorCode::unknown_outcome, "replayed from its file it does not fail alike");
   caught.story = std::move(told.story);
   caught.record = std::move(told.record);
-  caught.found = fmt::format("{} {}: {}", to_string(failure.signature.verdict_class), failure.signature.property, failure.signature.message);
+  caught.found =
+      fmt::format("{} {}: {}", to_string(failure.signature.verdict_class), failure.signature.property, failure.signature.message);
   if (caught.invariants.find(failure.signature.property) == std::string::npos) {
     return fail(ErrorCode::not_found, "found {}, expected a violation of {}", caught.found, caught.invariants);
   }

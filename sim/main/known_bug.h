@@ -9,16 +9,16 @@
 namespace holdfast::sim::program {
 
 struct Caught {
-  std::string title;     ///< "museum 29: PyTorch DCP file writer"
-  std::string what;      ///< the bug
+  std::string title;  ///< "museum 29: PyTorch DCP file writer"
+  std::string what;   ///< the bug
   std::string invariants;
-  std::string missed;    ///< empty, or why it does not count as caught
-  std::string found;     ///< "safety S3: ..."
-  std::string file;      ///< the failure
+  std::string missed;  ///< empty, or why it does not count as caught
+  std::string found;   ///< "safety S3: ..."
+  std::string file;    ///< the failure
   Story story;
   TraceRecord record;
-  std::string healthy;   ///< what the campaign says without the bug
-  double seconds = 0;    ///< to the failure file
+  std::string healthy;  ///< what the campaign says without the bug
+  double seconds = 0;   ///< to the failure file
 };
 
 /// The mutant segment_writer.delete_before_publish, in the program holdfast-sim-mutants beside this one.

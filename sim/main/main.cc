@@ -27,13 +27,15 @@ void add_run(CLI::App& app, Arguments& all, const std::string& name, const std::
   CLI::App* verb = app.add_subcommand(name, about);
   add_common(*verb, all.console);
   verb->add_option("--workload", all.run.job.workload, "save, museum-N (a public bug) or museum-N-fixed")->capture_default_str();
-  verb->add_option("--layout", all.run.job.layout, "State to save: a model's layout file, or a .safetensors file with its real bytes (default: three small tensors)");
+  verb->add_option("--layout", all.run.job.layout,
+                   "State to save: a model's layout file, or a .safetensors file with its real bytes (default: three small tensors)");
   verb->add_option("--ranks", all.run.job.ranks, "Ranks of the job")->capture_default_str()->check(CLI::Range(1, 4096));
   verb->add_option("--seed", all.run.seed, "Of everything that is drawn: decimal, 0x-hex or a commit id")->capture_default_str();
   if (random) verb->add_option("--cases", all.run.cases, "Cases to run")->capture_default_str()->check(CLI::Range(1, 1'000'000'000));
   verb->add_option("--jobs", all.run.jobs, "Threads (default: one a core)")->check(CLI::Range(1, 1024));
   verb->add_option("--time", all.run_seconds, "Stop after this time: 90s, 8m, 1h")->transform(seconds());
-  verb->add_option("--kinds", all.run.kinds, "Only these faults: error_before, error_after, delay, hang, kill_rank, power_loss, bit_flip")->delimiter(',');
+  verb->add_option("--kinds", all.run.kinds, "Only these faults: error_before, error_after, delay, hang, kill_rank, power_loss, bit_flip")
+      ->delimiter(',');
   verb->add_option("--mutant", all.run.job.mutant, "Activate a planted bug (only in holdfast-sim-mutants)");
   verb->add_flag("!--no-save-again", all.run.job.save_again, "Leave out the save after recovery");
   verb->add_option("--out", all.run.out, "Where a failure is written (default: runs/WORKLOAD-SEED.json)");
@@ -49,12 +51,14 @@ void declare(CLI::App& app, Arguments& all) {
   replay->add_option("FILE", all.replay.file, "A failure file")->required();
   replay->add_option("--trace", all.replay.trace, "Write the trace there, for holdfast report space-time");
 
-  CLI::App* campaign = app.add_subcommand("campaign", "Catch two known bugs, then put the save of a real model's layout under faults; ends with a report");
+  CLI::App* campaign =
+      app.add_subcommand("campaign", "Catch two known bugs, then put the save of a real model's layout under faults; ends with a report");
   add_common(*campaign, all.console);
   campaign->add_option("--ranks", all.campaign.ranks, "Ranks of the job")->capture_default_str()->check(CLI::Range(1, 4096));
   campaign->add_option("--seeds", all.campaign.seeds, "Random cases")->capture_default_str()->check(CLI::Range(1, 1'000'000'000));
   campaign->add_option("--seed", all.campaign.seed, "Of everything that is drawn: decimal, 0x-hex or a commit id")->capture_default_str();
-  campaign->add_option("--input", all.campaign.input, "A .safetensors file with its real tensors, or another layout file (default: Llama-3.1-8B)");
+  campaign->add_option("--input", all.campaign.input,
+                       "A .safetensors file with its real tensors, or another layout file (default: Llama-3.1-8B)");
   campaign->add_option("--out", all.campaign.out, "Folder of the report")->capture_default_str();
   campaign->add_option("--jobs", all.campaign.jobs, "Threads (default: one a core)")->check(CLI::Range(1, 1024));
   campaign->add_option("--time", all.campaign_seconds, "Stop after this time: 90s, 8m, 1h (default 8m)")->transform(seconds());

@@ -4,10 +4,12 @@
 #include <optional>
 #include <set>
 
+#include "reports/text.h"
+
 namespace holdfast::sim::program {
 namespace {
 
-constexpr std::size_t changes_before_fault = 4, changes_at_end = 3;
+constexpr std::size_t changes_before_fault = 4, changes_at_end = 3, changes_without_fault = 8;
 
 std::string when(std::int64_t nanoseconds) { return fmt::format("{:.3f} ms", static_cast<double>(nanoseconds) * 1e-6); }
 
@@ -15,7 +17,8 @@ std::string when(std::int64_t nanoseconds) { return fmt::format("{:.3f} ms", sta
 std::vector<std::string> row_of(const TraceEvent& event, std::size_t position, bool timed) {
   std::string result = event.result.empty() ? "never returned" : event.result;
   if (!event.fault.empty()) result += fmt::format("  <- injected: {}", event.fault);
-  return {timed ? when(event.begin_ns) : fmt::format("#{}", position), fmt::format("{}", event.rank), event.step.empty() ? "start" : event.step, fmt::format("{}({})", event.op, event.object), result};
+  return {timed ? when(event.begin_ns) : fmt::format("#{}", position), fmt::format("{}", event.rank),
+          event.step.empty() ? "start" : event.step, fmt::format("{}({})", event.op, event.object), result};
 }
 
 bool changes_storage(const TraceEvent& event) {
@@ -23,10 +26,13 @@ bool changes_storage(const TraceEvent& event) {
          event.op != "storage.list" && event.op != "storage.close";
 }
 
-bool alike(const TraceEvent& a, const TraceEvent& b) { return a.rank == b.rank && a.op == b.op && a.object == b.object && a.fault == b.fault; }
+bool alike(const TraceEvent& a, const TraceEvent& b) {
+  return a.rank == b.rank && a.op == b.op && a.object == b.object && a.fault == b.fault;
+}
 
 /// Adds the last `count` changes of the storage before `end`, of one rank or of all; of equal neighbours the last.
-void add_changes(const std::vector<TraceEvent>& record, std::size_t end, std::size_t count, std::optional<Rank> rank, std::set<std::size_t>& chosen) {
+void add_changes(const std::vector<TraceEvent>& record, std::size_t end, std::size_t count, std::optional<Rank> rank,
+                 std::set<std::size_t>& chosen) {
   const TraceEvent* later = end < record.size() ? &record[end] : nullptr;
   for (std::size_t i = end; i-- > 0 && count > 0;) {
     const TraceEvent& event = record[i];
@@ -36,8 +42,8 @@ void add_changes(const std::vector<TraceEvent>& record, std::size_t end, std::si
   }
 }
 
-/// The positions of the calls that tell the story, ascending: the faults with what the same rank did to the storage just before, and the last
-/// changes of the storage, which a crash can take back.
+/// The positions of the calls that tell the story, ascending: the faults with what the same rank did to the storage just before, and the
+/// last changes of the storage, which a crash can take back.
 std::set<std::size_t> telling(const std::vector<TraceEvent>& record) {
   std::set<std::size_t> chosen;
   for (std::size_t i = 0; i < record.size(); ++i) {
@@ -45,7 +51,7 @@ std::set<std::size_t> telling(const std::vector<TraceEvent>& record) {
     chosen.insert(i);
     add_changes(record, i, changes_before_fault, record[i].rank, chosen);
   }
-  add_changes(record, record.size(), changes_at_end, std::nullopt, chosen);
+  add_changes(record, record.size(), chosen.empty() ? changes_without_fault : changes_at_end, std::nullopt, chosen);
   return chosen;
 }
 
@@ -65,7 +71,8 @@ std::string violations_of(const Verdict& verdict) {
   for (const Violation& violation : verdict) {
     if (!told.insert(violation.property).second) continue;
     const auto more = std::ranges::count(verdict, violation.property, &Violation::property) - 1;
-    text += fmt::format("  {} {}: {}{}\n", to_string(violation.verdict_class), violation.property, violation.message, more == 0 ? "" : fmt::format(" (and {} more)", more));
+    text += fmt::format("  {} {}: {}{}\n", to_string(violation.verdict_class), violation.property, violation.message,
+                        more == 0 ? "" : fmt::format(" (and {} more)", more));
   }
   return text;
 }
@@ -73,17 +80,21 @@ std::string violations_of(const Verdict& verdict) {
 Story tell(const FailureFile& failure, const CaseResult& result) {
   const Trace& act = result.act;
   Story story;
-  story.beginning = fmt::format("{}: a checkpoint is there; the job saves another one over it.\nInjected: {}.\n", describe(failure.job), describe(failure.test));
-  for (const std::size_t i : telling(act.record)) story.events.push_back(row_of(act.record[i], i, act.virtual_ns != 0));
+  story.beginning = fmt::format("{}: a checkpoint is there; the job saves another one over it.\nInjected: {}.\n", describe(failure.job),
+                                describe(failure.test));
+  const std::set<std::size_t> chosen = telling(act.record);
+  const bool timed = std::ranges::any_of(chosen, [&](std::size_t i) { return act.record[i].begin_ns != 0; });
+  for (const std::size_t i : chosen) story.events.push_back(row_of(act.record[i], i, timed));
   if (act.power_lost || failure.test.power_loss_after) {
-    story.ending = fmt::format("Power is lost{}: of what was not synced, a subset that the model \"{}\" allows is kept.\n", act.power_lost ? "" : " after the save",
-                               to_string(failure.test.scenario.persistence));
+    story.ending = fmt::format("Power is lost{}: of what was not synced, a subset that the model \"{}\" allows is kept.\n",
+                               act.power_lost ? "" : " after the save", to_string(failure.test.scenario.persistence));
   }
   story.ending += fmt::format("At the end {}. New processes recover and load:\n", ends_of(act));
   story.ending += violations_of(result.verdict);
   if (result.verdict.empty()) story.ending += "  nothing is wrong.\n";
-  story.ending += fmt::format("Shrunk from {} faults to {}, from {} choices to {}, in {} runs.\n", failure.faults_before, failure.test.scenario.faults.size(),
-                              failure.decisions_before, failure.decisions_after, failure.shrink_runs);
+  story.ending += fmt::format("Shrunk from {} to {}, from {} to {}, in {}.\n", reports::counted(failure.faults_before, "fault"),
+                              failure.test.scenario.faults.size(), reports::counted(failure.decisions_before, "choice"),
+                              failure.decisions_after, reports::counted(failure.shrink_runs, "run"));
   return story;
 }
 
@@ -105,9 +116,12 @@ Retold retell(const FailureFile& failure) {
   Retold told;
   told.result = run_case(*workload, test, prepared);
   const Trace& act = told.result.act;
-  told.record = {describe(failure.job), fmt::format("{}", failure.seed), workload->world_size(), act.event_hash, act.record};
-  told.fails_alike =
-      std::ranges::any_of(told.result.verdict, [&](const Violation& violation) { return violation.property == failure.signature.property; });
+  // Without latencies, times show only which deadline passed: the order of the calls says more.
+  std::vector<TraceEvent> events = act.record;
+  if (!test.scenario.random_latency) std::ranges::for_each(events, [](TraceEvent& event) { event.begin_ns = event.end_ns = 0; });
+  told.record = {describe(failure.job), fmt::format("{}", failure.seed), workload->world_size(), act.event_hash, std::move(events)};
+  told.fails_alike = std::ranges::any_of(told.result.verdict,
+                                         [&](const Violation& violation) { return violation.property == failure.signature.property; });
   told.story = tell(failure, told.result);
   return told;
 }

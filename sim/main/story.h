@@ -10,16 +10,16 @@
 namespace holdfast::sim::program {
 
 struct Story {
-  std::string beginning;                          ///< lines: the job and what was injected
-  std::vector<std::vector<std::string>> events;   ///< the calls that matter: the columns of event_columns()
-  std::string ending;                             ///< lines: the crash, how the ranks ended, what recovery found
+  std::string beginning;                         ///< lines: the job and what was injected
+  std::vector<std::vector<std::string>> events;  ///< the calls that matter: the columns of event_columns()
+  std::string ending;                            ///< lines: the crash, how the ranks ended, what recovery found
 };
 std::vector<std::string> event_columns();
 std::string to_string(const Story& story);
 
 struct Retold {
   Story story;
-  TraceRecord record;   ///< of the story, without the recovery
+  TraceRecord record;  ///< of the story, without the recovery
   CaseResult result;
   bool fails_alike = false;  ///< the signature's property is violated again
 };

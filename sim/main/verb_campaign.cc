@@ -32,7 +32,8 @@ std::string machine() {
 }
 
 std::string command_of(const CampaignArguments& arguments, std::uint64_t seed) {
-  std::string text = fmt::format("holdfast sim campaign --ranks {} --seeds {} --seed {} --time {}s", arguments.ranks, arguments.seeds, seed, arguments.time.count());
+  std::string text = fmt::format("holdfast sim campaign --ranks {} --seeds {} --seed {} --time {}s", arguments.ranks, arguments.seeds, seed,
+                                 arguments.time.count());
   if (!arguments.input.empty()) text += " --input " + arguments.input;
   return text;
 }
@@ -40,7 +41,8 @@ std::string command_of(const CampaignArguments& arguments, std::uint64_t seed) {
 class Campaign {
  public:
   Campaign(const CampaignArguments& arguments, const Console& console, std::uint64_t seed, Job job)
-      : arguments_(arguments), console_(console), seed_(seed), job_(std::move(job)), threads_(threads_of(arguments.jobs)), start_(Clock::now()) {
+      : arguments_(arguments), console_(console), seed_(seed), job_(std::move(job)), threads_(threads_of(arguments.jobs)),
+        start_(Clock::now()) {
     folder_ = fmt::format("{}/campaign/{}-{}", arguments.out, utc("%Y%m%dT%H%M%SZ"), seed);
     report_.name = fmt::format("Holdfast campaign, {} on {} ranks", job_.layout.substr(job_.layout.rfind('/') + 1), job_.spec.world_size);
     report_.seed = fmt::format("{}", seed);
@@ -66,14 +68,14 @@ class Campaign {
       bugs_.push_back(catch_bug(seed_, threads_, folder_, console_));
       const Caught& bug = bugs_.back();
       if (bug.missed.empty()) {
-        console_.note(fmt::format("caught in {:.2f} s, {}\n  {}\n{}  {}\n  replay: holdfast sim replay {}", bug.seconds, bug.title, bug.found, to_string(bug.story),
-                                  bug.healthy, bug.file));
+        console_.note(fmt::format("caught in {:.2f} s, {}\n  {}\n{}  {}\n  replay: holdfast sim replay {}", bug.seconds, bug.title,
+                                  bug.found, to_string(bug.story), bug.healthy, bug.file));
       } else {
         console_.note(fmt::format("NOT CAUGHT, {}: {}", bug.title, bug.missed));
       }
     }
+    for (const Caught& bug : bugs_) report_.acts.push_back(act_of(bug));
     console_.note(fmt::format("first act over after {:.1f} s", elapsed()));
-    report_.acts.push_back(act_of(bugs_));
   }
 
   void random_cases() {
@@ -105,15 +107,23 @@ class Campaign {
   }
 
   void add_pass(const ParallelOptions& options) {
-    console_.note(fmt::format("second act, {}: {} cases on {} tensors, {} ranks", options.title, options.total, job_.spec.tensors.size(), job_.spec.world_size));
+    console_.note(fmt::format("second act, {}: {} cases on {} tensors, {} ranks", options.title, options.total, job_.spec.tensors.size(),
+                              job_.spec.world_size));
     Pass pass{options.title, options.cases, options.total, run_campaign(job_, options, console_)};
     const FaultSums sums = sums_of(pass.outcome.totals);
-    console_.note(fmt::format("{}: {} of {} cases in {:.1f} s, faults enumerated {}, fired {}, consequential {}, detected {}; {} cases fail", pass.title,
-                              pass.outcome.totals.cases, pass.planned, pass.outcome.seconds, sums.enumerated, sums.fired, sums.consequential, sums.detected,
-                              pass.outcome.totals.failed_cases));
+    console_.note(
+        fmt::format("{}: {} of {} cases in {:.1f} s, faults enumerated {}, fired {}, consequential {}, detected {}; {} cases fail",
+                    pass.title, pass.outcome.totals.cases, pass.planned, pass.outcome.seconds, sums.enumerated, sums.fired,
+                    sums.consequential, sums.detected, pass.outcome.totals.failed_cases));
     if (options.cases == Cases::every_single_fault && sums.enumerated != sums.fired) {
-      report_.failures.push_back({"harness", "enumerated = fired", fmt::format("{} faults were enumerated, {} fired", sums.enumerated, sums.fired), report_.seed,
-                                  report_.command, 0, 0, {}});
+      report_.failures.push_back({"harness",
+                                  "enumerated = fired",
+                                  fmt::format("{} faults were enumerated, {} fired", sums.enumerated, sums.fired),
+                                  report_.seed,
+                                  report_.command,
+                                  0,
+                                  0,
+                                  {}});
     }
     jobs_.push_back(job_);
     passes_.push_back(std::move(pass));
@@ -125,7 +135,8 @@ class Campaign {
       std::size_t number = 0;
       for (const Failure& failure : passes_[p].outcome.totals.failures) {
         if (++number > failures_shrunk_max) break;
-        const std::string path = fmt::format("{}/failures/{}-{}.json", folder_, passes_[p].cases == Cases::random ? "random" : "single", number);
+        const std::string path =
+            fmt::format("{}/failures/{}-{}.json", folder_, passes_[p].cases == Cases::random ? "random" : "single", number);
         const FailureFile file = shrunk_failure(jobs_[p], seed_, failure);
         TRY(write_failure_file(path, file));
         report_.failures.push_back(failure_of(file, path));
@@ -159,9 +170,18 @@ class Campaign {
 
   Exit finish() const {
     const auto verdict = reports::verdict_of(report_);
-    Json object{{"report", folder_ + "/report.html"}, {"report_json", folder_ + "/report.json"}, {"seed", seed_}, {"seconds", report_.duration_s}, {"build", build_id()}};
+    Json object{{"report", folder_ + "/report.html"},
+                {"report_json", folder_ + "/report.json"},
+                {"seed", seed_},
+                {"seconds", report_.duration_s},
+                {"build", build_id()}};
     for (const Caught& bug : bugs_) {
-      object["known_bugs"].push_back({{"bug", bug.title}, {"caught", bug.missed.empty()}, {"found", bug.found}, {"missed", bug.missed}, {"seconds", bug.seconds}, {"file", bug.file}});
+      object["known_bugs"].push_back({{"bug", bug.title},
+                                      {"caught", bug.missed.empty()},
+                                      {"found", bug.found},
+                                      {"missed", bug.missed},
+                                      {"seconds", bug.seconds},
+                                      {"file", bug.file}});
     }
     for (const Pass& pass : passes_) {
       const FaultSums sums = sums_of(pass.outcome.totals);
@@ -175,7 +195,9 @@ class Campaign {
                                   {"hash", fmt::format("{:016x}", pass.outcome.totals.hash)}});
     }
     if (!console_.json) fmt::print("report: {}/report.html\n", folder_);
-    const Exit exit = verdict == reports::ReportVerdict::good ? Exit::good : verdict == reports::ReportVerdict::bad ? Exit::bad : Exit::no_verdict;
+    const Exit exit = verdict == reports::ReportVerdict::good  ? Exit::good
+                      : verdict == reports::ReportVerdict::bad ? Exit::bad
+                                                               : Exit::no_verdict;
     return console_.finish(exit, object, last_line());
   }
 
@@ -189,8 +211,8 @@ class Campaign {
       cases += pass.outcome.totals.cases;
       planned += pass.planned;
     }
-    return fmt::format("PASS both known bugs caught; {} of {} cases{}, {} faults fired, no violation found; seed {}, {:.0f} s", cases, planned,
-                       cases < planned ? " before time was up" : "", report_.counts.faults_fired, seed_, report_.duration_s);
+    return fmt::format("PASS both known bugs caught; {} of {} cases{}, {} faults fired, no violation found; seed {}, {:.0f} s", cases,
+                       planned, cases < planned ? " before time was up" : "", report_.counts.faults_fired, seed_, report_.duration_s);
   }
 
   double elapsed() const { return std::chrono::duration<double>(Clock::now() - start_).count(); }

@@ -31,7 +31,8 @@ Exit replay_verb(const ReplayArguments& arguments, const Console& console) {
   }
   const Retold told = retell(*failure);
   if (!arguments.trace.empty()) {
-    if (const Status written = write_text_file(arguments.trace, reports::to_json(told.record)); !written) return console.give_up(written.error());
+    if (const Status written = write_text_file(arguments.trace, reports::to_json(told.record)); !written)
+      return console.give_up(written.error());
   }
   if (!console.json) fmt::print("{}", to_string(told.story));
   const Trace& act = told.result.act;
@@ -49,13 +50,15 @@ Exit replay_verb(const ReplayArguments& arguments, const Console& console) {
   if (!act.diverged.empty()) return console.finish(Exit::no_verdict, object, fmt::format("NONE {}", act.diverged).substr(0, 200));
   if (!same) {
     return console.finish(Exit::no_verdict, object,
-                          fmt::format("NONE the run differs from the recorded one: event hash {:016x} after {} events, recorded {:016x}", act.event_hash, act.events,
-                                      failure->event_hash));
+                          fmt::format("NONE the run differs from the recorded one: event hash {:016x} after {} events, recorded {:016x}",
+                                      act.event_hash, act.events, failure->event_hash));
   }
   if (!told.fails_alike) {
-    return console.finish(Exit::good, object, fmt::format("PASS same events (hash {:016x}), and {} holds now", act.event_hash, failure->signature.property));
+    return console.finish(Exit::good, object,
+                          fmt::format("PASS same events (hash {:016x}), and {} holds now", act.event_hash, failure->signature.property));
   }
-  return console.finish(Exit::bad, object, fmt::format("same events, hash {:016x}\n{}", act.event_hash, failure_line(*failure, arguments.file)));
+  return console.finish(Exit::bad, object,
+                        fmt::format("same events, hash {:016x}\n{}", act.event_hash, failure_line(*failure, arguments.file)));
 }
 
 }  // namespace holdfast::sim::program

@@ -10,8 +10,8 @@ namespace {
 
 std::string numbers(const ParallelOutcome& outcome, std::uint64_t seed) {
   const CampaignTotals& totals = outcome.totals;
-  return fmt::format("cases={} events={} door_calls={} faults_fired={} seed={} hash={:016x}", totals.cases, totals.events, totals.door_calls, totals.faults_fired, seed,
-                     totals.hash);
+  return fmt::format("cases={} events={} door_calls={} faults_fired={} seed={} hash={:016x}", totals.cases, totals.events,
+                     totals.door_calls, totals.faults_fired, seed, totals.hash);
 }
 
 Json to_json(const Job& job, const ParallelOutcome& outcome, std::uint64_t seed) {
@@ -46,7 +46,10 @@ Exit report_failure(const Job& job, const ParallelOutcome& outcome, std::uint64_
   if (const Status written = write_failure_file(path, file); !written) return console.give_up(written.error());
   console.note(fmt::format("{} {}: {}", to_string(file.signature.verdict_class), file.signature.property, file.signature.message));
   Json object = to_json(job, outcome, seed);
-  object["failure"] = {{"class", to_string(file.signature.verdict_class)}, {"property", file.signature.property}, {"message", file.signature.message}, {"file", path}};
+  object["failure"] = {{"class", to_string(file.signature.verdict_class)},
+                       {"property", file.signature.property},
+                       {"message", file.signature.message},
+                       {"file", path}};
   return console.finish(Exit::bad, object, failure_line(file, path));
 }
 
@@ -57,7 +60,8 @@ Result<std::vector<FaultKind>> parse_kinds(const std::vector<std::string>& names
     for (std::size_t kind = 0; kind < fault_kinds; ++kind) {
       if (name == to_string(static_cast<FaultKind>(kind))) kinds.push_back(static_cast<FaultKind>(kind));
     }
-    if (kinds.size() == before) return fail(ErrorCode::invalid_argument, "kind of fault \"{}\": there is none of that name; --help lists them", name);
+    if (kinds.size() == before)
+      return fail(ErrorCode::invalid_argument, "kind of fault \"{}\": there is none of that name; --help lists them", name);
   }
   return kinds;
 }
@@ -81,7 +85,8 @@ Exit run_cases(const RunArguments& arguments, Cases cases, const Console& consol
   options.title = describe(*job);
   options.total = cases == Cases::random ? arguments.cases : count_single_faults(*job, options.campaign.kinds);
   if (arguments.time.count() > 0) options.end = std::chrono::steady_clock::now() + arguments.time;
-  console.note(fmt::format("holdfast sim {}: {}, {} cases, {} threads, seed {}, build {}", console.verb, options.title, options.total, options.threads, *seed, build_id()));
+  console.note(fmt::format("holdfast sim {}: {}, {} cases, {} threads, seed {}, build {}", console.verb, options.title, options.total,
+                           options.threads, *seed, build_id()));
   const ParallelOutcome outcome = run_campaign(*job, options, console);
   if (!outcome.totals.failures.empty()) return report_failure(*job, outcome, *seed, arguments.out, console);
   const Json object = to_json(*job, outcome, *seed);
@@ -97,6 +102,8 @@ unsigned threads_of(unsigned jobs) { return jobs != 0 ? jobs : std::max(1u, std:
 
 Exit run_verb(const RunArguments& arguments, const Console& console) { return run_cases(arguments, Cases::random, console); }
 
-Exit exhaust_verb(const RunArguments& arguments, const Console& console) { return run_cases(arguments, Cases::every_single_fault, console); }
+Exit exhaust_verb(const RunArguments& arguments, const Console& console) {
+  return run_cases(arguments, Cases::every_single_fault, console);
+}
 
 }  // namespace holdfast::sim::program

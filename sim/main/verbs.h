@@ -12,10 +12,10 @@ struct RunArguments {
   JobRequest job;
   std::string seed = "1";
   std::uint64_t cases = 1000;
-  unsigned jobs = 0;                ///< threads; 0: one a core
-  std::string out;                  ///< the failure file; empty: a name in runs/
-  std::chrono::seconds time{0};     ///< 0: no limit
-  std::vector<std::string> kinds;   ///< of faults; empty: every kind
+  unsigned jobs = 0;               ///< threads; 0: one a core
+  std::string out;                 ///< the failure file; empty: a name in runs/
+  std::chrono::seconds time{0};    ///< 0: no limit
+  std::vector<std::string> kinds;  ///< of faults; empty: every kind
 };
 /// Random cases of one workload, until the first that fails.
 Exit run_verb(const RunArguments& arguments, const Console& console);
@@ -32,7 +32,7 @@ struct CampaignArguments {
   int ranks = 4;
   std::uint64_t seeds = 1000;
   std::string seed = "1";
-  std::string input;                 ///< a safetensors or layout file; empty: Llama-3.1-8B
+  std::string input;  ///< a safetensors or layout file; empty: Llama-3.1-8B
   std::string out = "runs";
   unsigned jobs = 0;
   std::chrono::seconds time{8 * 60};
