@@ -111,6 +111,24 @@ Comm::Heard Comm::gather(Result<SharedBytes> contribution, const Timetable& time
   return heard;
 }
 
+Status Comm::check_size(std::size_t bytes, std::string_view way) const {
+  if (bytes <= net_.max_message_bytes()) return {};
+  return fail(ErrorCode::invalid_argument, "round, {}: a message of {} bytes, the network takes {}", way, bytes, net_.max_message_bytes());
+}
+
+/// What each child is told: one message for all when nobody is told anything of his own.
+std::vector<SharedBytes> Comm::messages_for(const std::vector<Rank>& children, const Descent& decision) const {
+  std::vector<SharedBytes> messages;
+  for (const Rank child : children) {
+    if (decision.individual.empty() && !messages.empty()) {
+      messages.push_back(messages.front());
+    } else {
+      messages.emplace_back(encode(decision.individual.empty() ? decision : restrict_to(decision, tree_.subtree(child))));
+    }
+  }
+  return messages;
+}
+
 RoundResult<Received> Comm::lead(Heard heard, const Reduce& reduce, const Timetable& times, port::Tag tag) {
   Descent decision;
   decision.lost = heard.ascent.lost;
@@ -140,12 +158,18 @@ RoundResult<Received> Comm::lead(Heard heard, const Reduce& reduce, const Timeta
       decision.failures.add(rank_, std::move(answer).error());
     }
   }
+  std::vector<SharedBytes> messages = messages_for(heard.children, decision);
+  for (const SharedBytes& message : messages) {
+    const Status fits = check_size(message.size(), "down");
+    if (fits || decision.kind != Descent::Kind::agreed) continue;
+    decision = {Descent::Kind::failed, {}, {}, {}, {}};
+    decision.failures.add(rank_, fits.error());
+    messages = messages_for(heard.children, decision);
+    break;
+  }
   // A child that cannot be told finds out by its own deadline; the decision stands.
-  const bool one_for_all = decision.individual.empty();
-  const SharedBytes same = one_for_all ? SharedBytes(encode(decision)) : SharedBytes();
-  for (const Rank child : heard.children) {
-    const SharedBytes message = one_for_all ? same : SharedBytes(encode(restrict_to(decision, tree_.subtree(child))));
-    if (!send(child, tag, message, times.down(1))) MARK("comm.child_not_told");
+  for (std::size_t c = 0; c < heard.children.size(); ++c) {
+    if (!send(heard.children[c], tag, messages[c], times.down(1))) MARK("comm.child_not_told");
   }
   return open(decision, rank_);
 }
@@ -153,19 +177,23 @@ RoundResult<Received> Comm::lead(Heard heard, const Reduce& reduce, const Timeta
 RoundResult<Received> Comm::follow(Heard heard, const Timetable& times, port::Tag tag) {
   const int depth = tree_.depth(rank_);
   const Rank parent = tree_.parent(rank_);
+  Bytes up = encode(heard.ascent);
+  if (const Status fits = check_size(up.size(), "up"); !fits) {
+    heard.ascent.failures.add(rank_, fits.error());
+    heard.ascent.contributions.clear();
+    up = encode(heard.ascent);
+  }
   // Whether this arrives shows in the parent's answer: it names us as lost if not.
-  if (!send(parent, tag, encode(heard.ascent), times.up(depth - 1))) MARK("comm.parent_not_told");
+  if (!send(parent, tag, std::move(up), times.up(depth - 1))) MARK("comm.parent_not_told");
   const Result<SharedBytes> message = receive(parent, tag, times.down(depth));
   Result<Descent> decision = message ? decode_descent(message->view()) : fail(message.error());
   if (!decision) {
     MARK("comm.decision_unknown");
     decision = Descent{Descent::Kind::unknown, {}, {}, {}, {parent}};
   }
-  const bool one_for_all = decision->individual.empty();
-  const SharedBytes same = !one_for_all || heard.children.empty() ? SharedBytes() : message ? *message : SharedBytes(encode(*decision));
-  for (const Rank child : heard.children) {
-    const SharedBytes passed = one_for_all ? same : SharedBytes(encode(restrict_to(*decision, tree_.subtree(child))));
-    if (!send(child, tag, passed, times.down(depth + 1))) MARK("comm.child_not_told");
+  const std::vector<SharedBytes> messages = messages_for(heard.children, *decision);
+  for (std::size_t c = 0; c < heard.children.size(); ++c) {
+    if (!send(heard.children[c], tag, messages[c], times.down(depth + 1))) MARK("comm.child_not_told");
   }
   return open(*decision, rank_);
 }

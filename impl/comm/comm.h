@@ -17,6 +17,8 @@
 
 namespace holdfast::comm {
 
+struct Descent;  // what goes down the tree: round_message.h
+
 struct Options {
   Rank coordinator;
   int fan_out = 64;           ///< children a node of the tree
@@ -95,6 +97,8 @@ class Comm {
   Heard gather(Result<SharedBytes> contribution, const Timetable& times, port::Tag tag);
   RoundResult<Received> lead(Heard heard, const Reduce& reduce, const Timetable& times, port::Tag tag);
   RoundResult<Received> follow(Heard heard, const Timetable& times, port::Tag tag);
+  Status check_size(std::size_t bytes, std::string_view way) const;
+  std::vector<SharedBytes> messages_for(const std::vector<Rank>& children, const Descent& decision) const;
   Status send(Rank to, port::Tag tag, SharedBytes message, port::Deadline deadline);
   Result<SharedBytes> receive(Rank from, port::Tag tag, port::Deadline deadline);
 

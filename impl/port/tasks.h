@@ -44,8 +44,8 @@ class Future {
   static Result<Future> run(Tasks& tasks, std::string_view name, Work work) {
     Future future;
     future.state_ = std::make_shared<std::optional<Result<T>>>();
-    future.tasks_ = &tasks;
     future.task_ = TRY(tasks.spawn(name, [state = future.state_, work = std::move(work)]() mutable { state->emplace(work()); }));
+    future.tasks_ = &tasks;  // only now is there a task to detach
     return future;
   }
 

@@ -24,14 +24,20 @@ Status write_durably(port::Storage& storage, std::string_view path, SharedBytes 
 
 /// Removes what an earlier, interrupted attempt at the same file left.
 Status remove_leftover(port::Storage& storage, std::string_view path, port::Deadline deadline) {
-  const Status removed = storage.remove(path, deadline);
+  Status removed = storage.remove(path, deadline);
   if (!removed && removed.error().code != ErrorCode::not_found) return removed;
   return {};
 }
 
+/// The name is taken: by our own link, whose answer was lost and which was sent again (NFS does), or by somebody else's record?
+Status ours_if_equal(port::Storage& storage, std::string_view path, const SharedBytes& bytes, const Error& error, port::Deadline deadline) {
+  const Result<SharedBytes> there = read_file(storage, path, bytes.size(), deadline);
+  if (there && std::ranges::equal(there->view(), bytes.view())) return {};
+  return fail(within(Error{ErrorCode::unknown_outcome, error.message}, "publish \"{}\": something else has that name", path));
+}
+
 /// After a link or rename reported an error: is the name there? It decides between "not published" and "cannot tell".
 Error after_failed_publish(port::Storage& storage, std::string_view path, Error error, port::Deadline deadline) {
-  if (error.code == ErrorCode::already_exists) return error;
   if (error.code != ErrorCode::timeout) {
     auto file = storage.open(path, deadline);
     if (file) {
@@ -76,10 +82,14 @@ Status publish_if_absent(port::Storage& storage, std::string_view directory, std
   const std::string path = join(directory, name);
   const std::string temporary = path + ".tmp";
   TRY(remove_leftover(storage, temporary, deadline));
-  TRY(write_durably(storage, temporary, std::move(bytes), deadline));
+  TRY(write_durably(storage, temporary, bytes, deadline));
   const bool links = storage.caps().link_if_absent;
   const Status published = links ? storage.link_if_absent(temporary, path, deadline) : storage.rename(temporary, path, deadline);
-  if (!published) return fail(after_failed_publish(storage, path, published.error(), deadline));
+  if (!published && published.error().code == ErrorCode::already_exists) {
+    TRY(ours_if_equal(storage, path, bytes, published.error(), deadline));
+  } else if (!published) {
+    return fail(after_failed_publish(storage, path, published.error(), deadline));
+  }
   if (links && !storage.remove(temporary, deadline)) MARK("files.temporary_left");  // harmless: readers ignore it, the sweep takes it
   if (const Status synced = MUTATE("files.skip_directory_sync", storage.sync_directory(directory, deadline), Status()); !synced) {
     return fail(within(Error{ErrorCode::unknown_outcome, synced.error().message},
@@ -97,7 +107,7 @@ Status replace_file(port::Storage& storage, std::string_view directory, std::str
   return storage.sync_directory(directory, deadline);
 }
 
-Status remove_directory_tree(port::Storage& storage, std::string_view directory, std::string_view first, port::Deadline deadline) {
+Status empty_directory(port::Storage& storage, std::string_view directory, std::string_view first, port::Deadline deadline) {
   std::vector<port::DirectoryEntry> entries = TRY(storage.list(directory, deadline));
   std::ranges::sort(entries,
                     [&](const auto& a, const auto& b) { return std::pair(a.name != first, a.name) < std::pair(b.name != first, b.name); });
@@ -107,6 +117,11 @@ Status remove_directory_tree(port::Storage& storage, std::string_view directory,
     // Without its commit record the directory is no checkpoint any more; that must be durable before anything it names goes.
     if (entry.name == first) TRY(storage.sync_directory(directory, deadline));
   }
+  return {};
+}
+
+Status remove_directory_tree(port::Storage& storage, std::string_view directory, std::string_view first, port::Deadline deadline) {
+  TRY(empty_directory(storage, directory, first, deadline));
   return storage.remove_directory(directory, deadline);
 }
 

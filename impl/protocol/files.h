@@ -22,15 +22,18 @@ Result<SharedBytes> read_file(port::Storage& storage, std::string_view path, std
 
 /// Gives `bytes` the name `name` in `directory`, whole or not at all, and never over an existing one. Durable on return.
 /// Writes and syncs `name`.tmp first, then links (or renames, where the storage has no links): a crash before the link leaves no `name`, after it
-/// the whole of it, and the last sync keeps it. Errors: unknown_outcome when the name may be there after a crash and may be not;
-/// already_exists; with any other code the name is not there and will not come.
+/// the whole of it, and the last sync keeps it. Errors: unknown_outcome when the name may be there after a crash and may be not, or is there with
+/// other bytes; with any other code the name is not there and will not come.
 Status publish_if_absent(port::Storage& storage, std::string_view directory, std::string_view name, SharedBytes bytes,
                          port::Deadline deadline);
 
 /// Replaces `name` in `directory` by `bytes`: after a crash the old one or the new one is there, whole. Durable on return.
 Status replace_file(port::Storage& storage, std::string_view directory, std::string_view name, SharedBytes bytes, port::Deadline deadline);
 
-/// Removes what lies in a directory (files; directories one level deep) and the directory; files named in `first` go before the others.
+/// Removes what lies in a directory; the file named `first` goes before the others, durably.
+Status empty_directory(port::Storage& storage, std::string_view directory, std::string_view first, port::Deadline deadline);
+
+/// Empties a directory as above, and removes it.
 Status remove_directory_tree(port::Storage& storage, std::string_view directory, std::string_view first, port::Deadline deadline);
 
 }  // namespace holdfast::protocol

@@ -127,6 +127,7 @@ Result<Choice> decode_choice(ByteView bytes) {
     list->resize(TRY(in.count(1)));
     for (std::string& text : *list) text = TRY(in.text());
   }
+  TRY(in.finish());
   return choice;
 }
 

@@ -33,7 +33,8 @@ struct Loaded {
 /// Fills the tensors of `destination` and replaces its byte values. Every rank of the session calls it, with equal options.
 /// Errors: the same on every rank: step "choose", "plan", "read" or "place", and exactly the ranks that failed; the destination is as it was,
 /// unless the step is "place". No checkpoint at all is not_found; checkpoints of which none is intact are corrupt: different answers.
-/// Blocks: at most options.deadline.
+/// Blocks: at most options.deadline. After a timeout in "place" a device may still write to the tensors: they must stay allocated until it is
+/// synchronised.
 Checkpointed<Loaded> load(Session& session, StateDict& destination, const LoadOptions& options);
 
 }  // namespace holdfast::protocol

@@ -21,9 +21,14 @@ Status make_hint_true(port::Storage& storage, const std::string& newest, port::D
 Result<comm::Answer> sweep(port::Storage& storage, port::Deadline deadline) {
   const Survey found = TRY(survey(storage, deadline));
   const std::string newest = found.committed.empty() ? "" : found.committed.front().directory;
+  // The highest number stays taken, by an empty directory: given out again, a coordinator of the old attempt that wakes up late would write into
+  // the new one. The next commit retires it.
+  const std::uint32_t highest = found.all.empty() ? 0 : found.all.front().attempt;
   for (const plan::AttemptId id : found.uncommitted) {
     MARK("recover.swept");
-    TRY(remove_directory_tree(storage, plan::directory_name(id), manifest_name, deadline));
+    const std::string directory = plan::directory_name(id);
+    TRY(id.attempt == highest ? empty_directory(storage, directory, manifest_name, deadline)
+                              : remove_directory_tree(storage, directory, manifest_name, deadline));
   }
   if (!found.uncommitted.empty()) TRY(storage.sync_directory("", deadline));
   // A commit record that became visible but whose name was not yet durable when the writer died is made durable before anybody relies on it.
@@ -42,6 +47,7 @@ Result<Recovered> decode(ByteView bytes) {
   recovered.newest = TRY(in.text());
   recovered.swept.resize(TRY(in.count(1)));
   for (std::string& directory : recovered.swept) directory = TRY(in.text());
+  TRY(in.finish());
   return recovered;
 }
 

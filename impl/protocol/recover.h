@@ -15,7 +15,7 @@ struct RecoverOptions {
 
 struct Recovered {
   std::string newest;              ///< directory of the newest committed checkpoint, or empty
-  std::vector<std::string> swept;  ///< attempts without a commit record that were removed
+  std::vector<std::string> swept;  ///< attempts without a commit record that were emptied; all but the highest number are gone
 };
 
 /// Requires: no save of this job is running, here or elsewhere: a running attempt looks like one that was given up.

@@ -29,7 +29,8 @@ class StorageWriter {
   virtual Status set_up_storage_writer(const Role& role) = 0;
   virtual Result<SavePlan> prepare_local_plan(SavePlan plan) = 0;
   virtual Result<std::vector<SavePlan>> prepare_global_plan(std::vector<SavePlan> plans) = 0;
-  /// Starts writing. What fails at once is returned; what fails later is in the future. `plan` and `planner` outlive the future.
+  /// Starts writing. What fails at once is returned; what fails later is in the future. `plan` and `planner` live until the future is read or its
+  /// deadline passed: a task that may go on after that must own copies of what it uses.
   virtual Result<port::Future<std::vector<WriteResult>>> write_data(const SavePlan& plan, SavePlanner& planner) = 0;
   /// Makes the checkpoint valid: the commit point. Durable when it returns. results[r] are rank r's.
   /// Errors: unknown_outcome when it can no longer tell whether the commit record will survive; any other code promises that there is none.
@@ -46,7 +47,7 @@ class StorageReader {
   virtual Status set_up_storage_reader(const Metadata& metadata, const Role& role) = 0;
   virtual Result<LoadPlan> prepare_local_plan(LoadPlan plan) = 0;
   virtual Result<std::vector<LoadPlan>> prepare_global_plan(std::vector<LoadPlan> plans) = 0;
-  /// Starts reading into the planner's memory. `plan` and `planner` outlive the future.
+  /// Starts reading into the planner's memory. `plan` and `planner` live as for write_data.
   virtual Result<port::Future<void>> read_data(const LoadPlan& plan, LoadPlanner& planner) = 0;
 };
 

@@ -117,6 +117,7 @@ class Verifier {
       if (progress_) progress_(report_);
       return {};
     }
+    if (runs.error().code != ErrorCode::corrupt) return fail(runs.error());  // not damage: nothing can be said of this segment
     broken_segments_.insert(number);
     if (end - first == 1) return found(file.path(), runs.error());
     const std::size_t middle = first + (end - first) / 2;

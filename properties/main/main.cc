@@ -121,6 +121,7 @@ void list_properties() {
 /// Every mutant must make its property fail; with none active each of those properties must hold.
 Exit kill_mutants(World& world, const Arguments& arguments) {
   std::size_t killed = 0, tried = 0;
+  std::map<std::string, gen::Outcome> without;  // how each property does when no mutant is active
   std::string cause;
   const auto property_of = [](std::string_view id) {
     return *std::ranges::find_if(catalogue(), [&](const Property& property) { return property.id == id; });
@@ -129,8 +130,8 @@ Exit kill_mutants(World& world, const Arguments& arguments) {
     if (mutant.world != arguments.world) continue;
     ++tried;
     const Property property = property_of(mutant.property);
-    holdfast::mutants::activate("");
-    const gen::Outcome healthy = property.check(world, arguments.draw);
+    if (!without.contains(property.id)) without[property.id] = property.check(world, arguments.draw);
+    const gen::Outcome& healthy = without[property.id];
     holdfast::mutants::activate(mutant.id);
     const gen::Outcome sick = property.check(world, arguments.draw);
     holdfast::mutants::activate("");

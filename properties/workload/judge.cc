@@ -1,6 +1,7 @@
 #include "properties/workload/judge.h"
 
 #include <algorithm>
+#include <map>
 
 #include "impl/core/mark.h"
 
@@ -42,15 +43,23 @@ void judge_agreement(const SaveResults& saves, Verdict& verdict) {
         fmt::format("rank {} says committed, rank {} says {}", *committed, *failed, to_string(saves[*failed]->error())));
   }
   // Two ranks that heard the decision of one round hold the same map.
-  const CheckpointError* first = nullptr;
+  std::map<std::string, const CheckpointError*> first;  // by step
+  const protocol::Saved* saved = nullptr;
   for (const auto& save : saves) {
-    if (!save || save->has_value() || save->error().failures.empty()) continue;
-    if (first && first->step == save->error().step && first->failures != save->error().failures) {
-      add(verdict, VerdictClass::safety, "S5",
-          fmt::format("two maps of one failure: {} and {}", to_string(*first), to_string(save->error())));
-      return;
+    if (!save) continue;
+    if (save->has_value()) {
+      if (saved && (saved->directory != (*save)->directory || saved->sequence != (*save)->sequence)) {
+        add(verdict, VerdictClass::safety, "S5", fmt::format("two names of one checkpoint: {} and {}", saved->directory, (*save)->directory));
+      }
+      saved = &**save;
+      continue;
     }
-    first = &save->error();
+    const CheckpointError& error = save->error();
+    if (error.failures.empty()) continue;
+    const auto [before, is_first] = first.try_emplace(error.step, &error);
+    if (is_first || (before->second->failures == error.failures && before->second->lost == error.lost)) continue;
+    add(verdict, VerdictClass::safety, "S5", fmt::format("two maps of one failure: {} and {}", to_string(*before->second), to_string(error)));
+    return;
   }
 }
 

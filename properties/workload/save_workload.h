@@ -46,9 +46,11 @@ class SaveWorkload : public sim::Workload {
     std::string directory;       ///< loaded
     std::optional<int> version;  ///< 1 the old checkpoint, 2 the new one
     std::string difference;      ///< from what was saved there
+    bool said_damaged = false;   ///< the load said that it skipped the new checkpoint
     std::string again;           ///< what went wrong in the save after recovery
   };
   std::string save_again(protocol::Session& session, Rank rank);
+  bool is_late(const port::Env& env, port::TimePoint started) const;
 
   gen::StateSpec spec_;
   gen::StateSpec recovered_spec_;
@@ -56,6 +58,7 @@ class SaveWorkload : public sim::Workload {
   gen::WholeValues old_, new_, next_;
   std::vector<gen::RankState> states_;  ///< what the ranks save; unchanged by a case
   std::vector<std::optional<protocol::Checkpointed<protocol::Saved>>> saves_;
+  std::vector<char> late_;  ///< by rank: the save returned after its deadline
   std::vector<Recovery> recoveries_;
 };
 
