@@ -49,7 +49,8 @@ void judge_agreement(const SaveResults& saves, Verdict& verdict) {
     if (!save) continue;
     if (save->has_value()) {
       if (saved && (saved->directory != (*save)->directory || saved->sequence != (*save)->sequence)) {
-        add(verdict, VerdictClass::safety, "S5", fmt::format("two names of one checkpoint: {} and {}", saved->directory, (*save)->directory));
+        add(verdict, VerdictClass::safety, "S5",
+            fmt::format("two names of one checkpoint: {} and {}", saved->directory, (*save)->directory));
       }
       saved = &**save;
       continue;
@@ -58,7 +59,8 @@ void judge_agreement(const SaveResults& saves, Verdict& verdict) {
     if (error.failures.empty()) continue;
     const auto [before, is_first] = first.try_emplace(error.step, &error);
     if (is_first || (before->second->failures == error.failures && before->second->lost == error.lost)) continue;
-    add(verdict, VerdictClass::safety, "S5", fmt::format("two maps of one failure: {} and {}", to_string(*before->second), to_string(error)));
+    add(verdict, VerdictClass::safety, "S5",
+        fmt::format("two maps of one failure: {} and {}", to_string(*before->second), to_string(error)));
     return;
   }
 }

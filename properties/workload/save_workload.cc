@@ -81,7 +81,8 @@ void SaveWorkload::recover(const port::Env& env, Rank rank) {
   }
   result.directory = loaded->directory;
   result.version = loaded->directory == old_directory ? 1 : 2;
-  result.said_damaged = std::ranges::any_of(loaded->skipped, [](const std::string& skipped) { return !skipped.starts_with(old_directory); });
+  result.said_damaged =
+      std::ranges::any_of(loaded->skipped, [](const std::string& skipped) { return !skipped.starts_with(old_directory); });
   result.difference = difference(state, recovered_spec_, rank, *result.version == 1 ? old_ : new_).value_or("");
   if (options_.save_again) result.again = save_again(session, rank);
 }
@@ -133,7 +134,8 @@ Verdict SaveWorkload::judge(const sim::Trace& act, const sim::Trace& recovery, c
       violation("S1", fmt::format("{} does not hold what was saved there: {}", result.directory, result.difference));
     } else {
       loaded.emplace(result.directory, *result.version);
-      if (committed && *result.version != 2 && !(flipped && result.said_damaged)) violation("S2", "a save that reported success is gone: " + result.directory);
+      if (committed && *result.version != 2 && !(flipped && result.said_damaged))
+        violation("S2", "a save that reported success is gone: " + result.directory);
       if (failed && *result.version == 2) violation("S5", "a save that reported failure is loaded: " + result.directory);
       if (*result.version == 2) MARK("judge.loaded_new");
       if (*result.version == 1) MARK("judge.loaded_old");
