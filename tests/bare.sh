@@ -107,6 +107,7 @@ main() {
   results=()
   failed=no
   system="$(mktemp -d "${TMPDIR:-/var/tmp}/holdfast-bare.XXXXXXXX")"
+  chmod 755 "$system"  # it becomes a root folder, which tests that run as another user must be able to enter
   trap clean_up EXIT
   local began=$SECONDS command
   make_system

@@ -71,12 +71,21 @@ TEST(Checkpoints, RecoverClearsAwayWhatACrashLeft) {
   const auto job = Job::alone();
   auto checkpoints = *Checkpoints::open(*job, directory.path());
   ASSERT_TRUE(checkpoints->save(Trainer(Rank{0}, 1, 1).state, {.step = Step{1}}));
-  std::filesystem::create_directory(directory.path() + "/step-2.a2");
-  EXPECT_EQ(checkpoints->list()->uncommitted.size(), 1u);
+  for (const char* attempt : {"/step-2.a2", "/step-2.a3"}) {
+    std::filesystem::create_directory(directory.path() + attempt);
+    std::ofstream(directory.path() + attempt + "/segment-00000-000.safetensors") << "half";
+  }
+  EXPECT_EQ(checkpoints->list()->uncommitted.size(), 2u);
   const auto recovered = checkpoints->recover();
   ASSERT_TRUE(recovered);
   EXPECT_EQ(recovered->newest, "step-1.a1");
-  EXPECT_EQ(recovered->swept, std::vector<std::string>{"step-2.a2"});
+  EXPECT_EQ(recovered->swept, (std::vector<std::string>{"step-2.a3", "step-2.a2"}));
+  // The highest number stays taken, by an empty directory, until the next commit.
+  EXPECT_FALSE(std::filesystem::exists(directory.path() + "/step-2.a2"));
+  EXPECT_TRUE(std::filesystem::is_empty(directory.path() + "/step-2.a3"));
+  const auto next = checkpoints->save(Trainer(Rank{0}, 1, 1).state, {.step = Step{2}});
+  ASSERT_TRUE(next);
+  EXPECT_EQ(next->directory, "step-2.a4");
   EXPECT_TRUE(checkpoints->list()->uncommitted.empty());
 }
 
