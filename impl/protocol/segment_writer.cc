@@ -38,6 +38,12 @@ std::vector<port::WritePiece> cut_into_pieces(ByteView bytes, std::size_t piece_
   return pieces;
 }
 
+std::vector<plan::Committed> committed_of(const Survey& found) {
+  std::vector<plan::Committed> committed;
+  for (const CommittedAttempt& attempt : found.committed) committed.push_back(attempt.committed);
+  return committed;
+}
+
 std::vector<BlockDigest> block_digests(ByteView data, std::size_t block_bytes) {
   std::vector<BlockDigest> digests;
   for (std::size_t at = 0; at < data.size(); at += block_bytes)
@@ -58,8 +64,7 @@ Result<SavePlan> SegmentWriter::prepare_local_plan(SavePlan plan) { return plan;
 Result<std::vector<SavePlan>> SegmentWriter::prepare_global_plan(std::vector<SavePlan> plans) {
   env_.enter("1 identify");
   const Survey found = TRY(survey(env_.storage, role_.reduce));
-  std::vector<plan::Committed> committed;
-  for (const CommittedAttempt& attempt : found.committed) committed.push_back(attempt.committed);
+  const std::vector<plan::Committed> committed = committed_of(found);
   attempt_ = plan::next_attempt(found.all, options_.step);
   // Not below the attempt's own number: a MANIFEST that cannot be read just now must not make the new checkpoint rank below the one it commits.
   const std::uint64_t sequence = std::max<std::uint64_t>(plan::next_sequence(committed), attempt_.attempt);
@@ -162,8 +167,7 @@ Status SegmentWriter::publish(const Metadata& metadata, const std::vector<std::v
 
 Status SegmentWriter::retire() {
   const Survey found = TRY(survey(env_.storage, role_.reduce));
-  std::vector<plan::Committed> committed;
-  for (const CommittedAttempt& attempt : found.committed) committed.push_back(attempt.committed);
+  const std::vector<plan::Committed> committed = committed_of(found);
   for (const plan::AttemptId id : plan::to_retire(committed, ticket_.sequence, options_.retention, options_.last_verified)) {
     MARK("segment_writer.retired");
     TRY(remove_directory_tree(env_.storage, plan::directory_name(id), manifest_name, role_.reduce));
