@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <map>
+#include <memory>
 #include <optional>
 #include <string>
 #include <variant>
@@ -10,8 +11,10 @@
 
 #include "impl/core/box.h"
 #include "impl/core/bytes.h"
+#include "impl/core/chunk_set.h"
 #include "impl/core/digest.h"
 #include "impl/core/dtype.h"
+#include "impl/core/ids.h"
 
 namespace holdfast {
 
@@ -59,11 +62,24 @@ struct ReadItem {
   bool operator==(const ReadItem&) const = default;
 };
 
+/// A tensor whose items follow from a rule. In a local plan: what the ranks of the mesh hold, and this rank among them. In a global plan: what each
+/// of them writes, no two the same.
+struct LayoutItem {
+  std::string fqn;
+  DType dtype = DType::u8;
+  Dims shape;
+  MeshLayout layout;
+  bool operator==(const LayoutItem&) const = default;
+};
+/// In name order. Ranks that send equal tables share one, so that a coordinator keeps few whatever the number of ranks.
+using LayoutTable = std::shared_ptr<const std::vector<LayoutItem>>;
+
 struct SavePlan {
-  std::vector<WriteItem> items;
-  Bytes storage_data;  ///< the storage writer's own, from prepare_global_plan to write_data
-  Bytes planner_data;  ///< the planner's own
-  bool operator==(const SavePlan&) const = default;
+  std::vector<WriteItem> items;  ///< of tensors that are not in `layouts`, and byte values
+  LayoutTable layouts;           ///< may be null: none
+  Bytes storage_data;            ///< the storage writer's own, from prepare_global_plan to write_data
+  Bytes planner_data;            ///< the planner's own
+  bool operator==(const SavePlan& other) const;
 };
 
 struct LoadPlan {
@@ -71,35 +87,6 @@ struct LoadPlan {
   Bytes storage_data;
   Bytes planner_data;
   bool operator==(const LoadPlan&) const = default;
-};
-
-/// Where chunk number i of a tensor lies: a list of boxes, or a rule for them when one dimension is cut evenly from 0 (ChunkLayout).
-/// Chunks are kept sorted by offset.
-class ChunkSet {
- public:
-  struct Grid {
-    Dims shape;
-    std::uint32_t dim = 0;
-    std::uint32_t count = 0;  ///< chunks; all of them non-empty, together the whole tensor
-    bool operator==(const Grid&) const = default;
-  };
-
-  ChunkSet() = default;
-  /// Sorts, and recognises a grid.
-  ChunkSet(std::vector<Box> boxes, const Dims& shape);
-  explicit ChunkSet(Grid grid) : chunks_(std::move(grid)) {}
-
-  std::size_t size() const;
-  Box box(std::size_t index) const;
-  /// The chunk that starts at `offset`.
-  std::optional<std::size_t> find(const Dims& offset) const;
-  /// Indices of the chunks that share an element with `box`, ascending.
-  std::vector<std::size_t> intersecting(const Box& box) const;
-  const Grid* grid() const { return std::get_if<Grid>(&chunks_); }
-  bool operator==(const ChunkSet&) const = default;
-
- private:
-  std::variant<std::vector<Box>, Grid> chunks_;
 };
 
 struct TensorMetadata {
@@ -119,6 +106,10 @@ struct Metadata {
   Bytes planner_data;
   bool operator==(const Metadata&) const = default;
 };
+
+/// The items of `rank` by the rules of plan.layouts, merged with plan.items in name order; the result has no layouts. hint is the number of the box on
+/// its rank.
+SavePlan expand(SavePlan plan, Rank rank);
 
 /// What a storage writer says of one written item.
 struct WriteResult {

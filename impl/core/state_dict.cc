@@ -29,13 +29,28 @@ Status StateDict::add(std::string name, TensorEntry entry) {
 }
 
 Status StateDict::add(std::string name, std::byte* data, DType dtype, const Dims& shape, const Layout& layout, Rank rank, MemoryKind kind) {
-  auto boxes = local_boxes(layout, shape, rank);
-  if (!boxes) return fail(within(std::move(boxes).error(), "state dict: tensor \"{}\"", name));
+  auto part = local_part(layout, shape, rank);
+  if (!part) return fail(within(std::move(part).error(), "state dict: tensor \"{}\"", name));
   TensorEntry entry{dtype, shape, !std::holds_alternative<ReplicatedLayout>(layout), {}};
-  for (Box& box : *boxes) {
-    const StridedBlock memory = packed_block(data, box.size, size_bytes(dtype), kind);
-    data += memory.bytes();
-    entry.shards.push_back({std::move(box), memory});
+  if (const auto* rule = std::get_if<MeshLayout>(&layout)) entry.rule = *rule;
+  const std::uint32_t element_bytes = size_bytes(dtype);
+  for (LocalBox& local : *part) {
+    StridedBlock memory{data + local.start * element_bytes, local.box.size, local.strides, element_bytes, kind};
+    for (std::int64_t& stride : memory.strides_bytes) stride *= element_bytes;
+    entry.shards.push_back({std::move(local.box), std::move(memory)});
+  }
+  return add(std::move(name), std::move(entry));
+}
+
+Status StateDict::add(std::string name, const StridedBlock& buffer, DType dtype, const Dims& global_shape,
+                      std::span<const BufferPart> parts) {
+  TensorEntry entry{dtype, global_shape, true, {}};
+  for (const BufferPart& part : parts) {
+    if (!in_bounds({part.local_offset, part.size}, buffer.sizes)) {
+      return fail(ErrorCode::invalid_argument, "state dict: tensor \"{}\": part {} outside its buffer of {}", name,
+                  to_string(Box{part.local_offset, part.size}), to_string({buffer.sizes.data(), buffer.sizes.size()}));
+    }
+    entry.shards.push_back({{part.global_offset, part.size}, narrow(buffer, part.local_offset, part.size)});
   }
   return add(std::move(name), std::move(entry));
 }
@@ -53,9 +68,9 @@ StateDict::Entry* StateDict::find(std::string_view name) {
 }
 
 Result<std::size_t> local_bytes(DType dtype, const Dims& shape, const Layout& layout, Rank rank) {
-  const std::vector<Box> boxes = TRY(local_boxes(layout, shape, rank));
+  const std::vector<LocalBox> part = TRY(local_part(layout, shape, rank));
   std::size_t bytes = 0;
-  for (const Box& box : boxes) bytes += static_cast<std::size_t>(box.volume()) * size_bytes(dtype);
+  for (const LocalBox& local : part) bytes += static_cast<std::size_t>(local.box.volume()) * size_bytes(dtype);
   return bytes;
 }
 

@@ -2,6 +2,8 @@
 #pragma once
 
 #include <map>
+#include <optional>
+#include <span>
 #include <string>
 #include <variant>
 #include <vector>
@@ -25,6 +27,8 @@ struct TensorEntry {
   Dims shape;                      ///< of the whole tensor, the same on every rank
   bool sharded = false;            ///< false: a plain tensor, the whole of it on this rank (PyTorch's TENSOR item; else SHARD)
   std::vector<LocalShard> shards;  ///< what this rank holds; may be none
+  /// The rule that the shards of all ranks follow, where there is one: plans then stay small. `shards` are this rank's part by it, in its order.
+  std::optional<MeshLayout> rule = {};
 };
 
 /// A value that is no tensor. Saved as is; replaced as a whole by a load.
@@ -37,12 +41,20 @@ class StateDict {
  public:
   using Entry = std::variant<TensorEntry, BytesEntry>;
 
-  /// Adds a tensor laid out by `layout` whose local chunks lie packed one after the other at `data`.
+  /// Adds a tensor laid out by `layout`; `data` is this rank's memory of it, packed, as local_part() describes it.
   /// Errors: invalid_argument for a name that is there already, a shape out of range or a layout that does not fit.
   Status add(std::string name, std::byte* data, DType dtype, const Dims& shape, const Layout& layout, Rank rank,
              MemoryKind kind = MemoryKind::host);
   /// Adds an entry as it is. Errors: invalid_argument for a name that is there already, a box out of bounds, memory of another size.
   Status add(std::string name, TensorEntry entry);
+  /// Adds the parts of a tensor that lie in `buffer` with room around or between them, each a box of the buffer: padded and flat buffers, several boxes a
+  /// rank (PyTorch's CheckpointableTensor). Errors: invalid_argument as above, and for a part outside the buffer or of other dimensions.
+  struct BufferPart {
+    Dims global_offset;
+    Dims local_offset;
+    Dims size;
+  };
+  Status add(std::string name, const StridedBlock& buffer, DType dtype, const Dims& global_shape, std::span<const BufferPart> parts);
   Status add_bytes(std::string name, Bytes value);
 
   const std::map<std::string, Entry, std::less<>>& entries() const { return entries_; }
@@ -55,7 +67,7 @@ class StateDict {
   std::map<std::string, Entry, std::less<>> entries_;
 };
 
-/// Bytes of the local chunks of a tensor, as add(name, data, ...) expects them.
+/// Bytes of this rank's memory of a tensor, as add(name, data, ...) expects them.
 Result<std::size_t> local_bytes(DType dtype, const Dims& shape, const Layout& layout, Rank rank);
 
 }  // namespace holdfast

@@ -1,0 +1,508 @@
+#include "impl/core/mesh_layout.h"
+
+#include <algorithm>
+#include <numeric>
+
+#include "impl/core/check.h"
+#include "impl/core/layout.h"
+
+namespace holdfast {
+namespace {
+
+struct Interval {
+  std::int64_t begin = 0;
+  std::int64_t size = 0;
+};
+/// Part of one dimension: what a rank's memory joins along it, in order.
+using Intervals = boost::container::small_vector<Interval, 2>;
+
+std::int64_t length(const Intervals& intervals) {
+  std::int64_t sum = 0;
+  for (const Interval& interval : intervals) sum += interval.size;
+  return sum;
+}
+
+/// [begin, begin + size) of the joined intervals.
+void append_sub_range(const Intervals& joined, std::int64_t begin, std::int64_t size, Intervals& out) {
+  for (const Interval& interval : joined) {
+    const std::int64_t from = std::clamp<std::int64_t>(begin, 0, interval.size);
+    const std::int64_t to = std::clamp<std::int64_t>(begin + size, 0, interval.size);
+    if (to > from) out.push_back({interval.begin + from, to - from});
+    begin -= interval.size;
+  }
+}
+
+/// Part `index` of `count` of the sub-range [begin, begin + size) of the joined intervals, as torch.chunk cuts it.
+void append_chunk(const Intervals& joined, Interval part, std::int64_t index, std::int64_t count, Intervals& out) {
+  const ChunkSplit split = chunk_split(part.size, count);
+  append_sub_range(joined, part.begin + split.begin(index), split.size(index), out);
+}
+
+/// One cut of one dimension by one axis.
+struct Cut {
+  int axis = 0;
+  const Placement* placement = nullptr;
+  bool as_shard = false;  ///< a StridedShard whose parts later axes have made
+};
+
+int dim_of(const Placement& placement) {
+  if (const auto* shard = std::get_if<Shard>(&placement)) return shard->dim;
+  if (const auto* strided = std::get_if<StridedShard>(&placement)) return strided->dim;
+  if (const auto* segments = std::get_if<Segments>(&placement)) return segments->dim;
+  return -1;
+}
+
+/// The cuts of dimension `dim` in the order in which they apply: a StridedShard waits for later Shards that make exactly its parts.
+std::vector<Cut> cuts_of(const MeshLayout& layout, int dim) {
+  std::vector<Cut> cuts;
+  std::vector<Cut> waiting;
+  for (std::size_t a = 0; a < layout.placements.size(); ++a) {
+    const Placement& placement = layout.placements[a];
+    if (dim_of(placement) != dim) continue;
+    const Cut cut{static_cast<int>(a), &placement, false};
+    if (const auto* strided = std::get_if<StridedShard>(&placement)) {
+      std::int64_t parts = 1;
+      for (std::size_t later = a + 1; later < layout.placements.size(); ++later) {
+        const auto* shard = std::get_if<Shard>(&layout.placements[later]);
+        if (shard && shard->dim == dim) parts *= layout.mesh.axes[later].size;
+      }
+      if (parts == strided->split && parts > 1) {
+        waiting.push_back({cut.axis, cut.placement, true});
+        continue;
+      }
+    }
+    cuts.push_back(cut);
+  }
+  cuts.insert(cuts.end(), waiting.begin(), waiting.end());
+  return cuts;
+}
+
+Intervals apply(const Cut& cut, const Intervals& joined, std::int64_t index, std::int64_t count) {
+  Intervals out;
+  if (const auto* segments = std::get_if<Segments>(cut.placement)) {
+    std::int64_t begin = 0;
+    for (const std::int64_t size : segments->lengths) {
+      append_chunk(joined, {begin, size}, index, count, out);
+      begin += size;
+    }
+    return out;
+  }
+  const auto* strided = std::get_if<StridedShard>(cut.placement);
+  const std::int64_t parts = strided && !cut.as_shard ? strided->split : 1;
+  const std::int64_t whole_size = length(joined);
+  const ChunkSplit split = chunk_split(whole_size, parts);
+  for (std::int64_t part = 0; part < parts; ++part) append_chunk(joined, {split.begin(part), split.size(part)}, index, count, out);
+  return out;
+}
+
+using Coordinates = boost::container::small_vector<std::int64_t, 4>;
+
+Coordinates coordinates_of(const Mesh& mesh, std::int64_t position) {
+  Coordinates coordinates(mesh.axes.size(), 0);
+  for (std::size_t a = mesh.axes.size(); a-- > 0;) {
+    coordinates[a] = position % mesh.axes[a].size;
+    position /= mesh.axes[a].size;
+  }
+  return coordinates;
+}
+
+/// What the placements leave to a rank, a list of intervals a dimension.
+std::vector<Intervals> intervals_of(const MeshLayout& layout, const Dims& shape, const Coordinates& coordinates) {
+  std::vector<Intervals> dims;
+  for (std::size_t d = 0; d < shape.size(); ++d) {
+    Intervals intervals;
+    intervals.push_back({0, shape[d]});
+    for (const Cut& cut : cuts_of(layout, static_cast<int>(d))) {
+      const auto axis = static_cast<std::size_t>(cut.axis);
+      intervals = apply(cut, intervals, coordinates[axis], layout.mesh.axes[axis].size);
+    }
+    dims.push_back(std::move(intervals));
+  }
+  return dims;
+}
+
+/// The product of the intervals, row-major; memory is the joined tensor.
+std::vector<LocalBox> boxes_of(const std::vector<Intervals>& dims) {
+  Dims strides(dims.size(), 1);
+  std::int64_t stride = 1;
+  for (std::size_t d = dims.size(); d-- > 0;) {
+    strides[d] = stride;
+    stride *= length(dims[d]);
+  }
+  std::vector<LocalBox> boxes;
+  if (stride == 0) return boxes;
+  std::vector<std::size_t> at(dims.size(), 0);
+  while (true) {
+    LocalBox local{{Dims(dims.size(), 0), Dims(dims.size(), 0)}, 0, strides};
+    for (std::size_t d = 0; d < dims.size(); ++d) {
+      local.box.offset[d] = dims[d][at[d]].begin;
+      local.box.size[d] = dims[d][at[d]].size;
+      for (std::size_t i = 0; i < at[d]; ++i) local.start += dims[d][i].size * strides[d];
+    }
+    boxes.push_back(std::move(local));
+    std::size_t d = dims.size();
+    while (d > 0 && ++at[d - 1] == dims[d - 1].size()) at[--d] = 0;
+    if (d == 0) return boxes;
+  }
+}
+
+std::int64_t run_index(const MeshLayout& layout, const Coordinates& coordinates) {
+  std::int64_t index = 0;
+  for (const int axis : layout.flat->axes) {
+    index = index * layout.mesh.axes[static_cast<std::size_t>(axis)].size + coordinates[static_cast<std::size_t>(axis)];
+  }
+  return index;
+}
+
+std::int64_t runs(const MeshLayout& layout) {
+  std::int64_t count = 1;
+  for (const int axis : layout.flat->axes) count *= layout.mesh.axes[static_cast<std::size_t>(axis)].size;
+  return count;
+}
+
+/// Where run `index` begins in a tensor part of `elements`.
+std::int64_t run_begin(const FlatCut& flat, std::int64_t index, std::int64_t elements) {
+  const std::int64_t at = std::clamp<std::int64_t>(index * flat.run - flat.offset, 0, elements);
+  return at == elements ? at : at / flat.unit * flat.unit;
+}
+
+std::vector<LocalBox> cut_flat(const FlatCut& flat, const std::vector<LocalBox>& parts, std::int64_t index) {
+  std::int64_t elements = 0;
+  for (const LocalBox& part : parts) elements += part.box.volume();
+  const std::int64_t begin = run_begin(flat, index, elements);
+  const std::int64_t end = run_begin(flat, index + 1, elements);
+  std::vector<LocalBox> out;
+  std::int64_t before = 0;
+  for (const LocalBox& part : parts) {
+    const std::int64_t volume = part.box.volume();
+    const std::int64_t from = std::clamp<std::int64_t>(begin - before, 0, volume);
+    const std::int64_t to = std::clamp<std::int64_t>(end - before, 0, volume);
+    if (to > from) append_flat_range(part.box, from, to, before + from - begin, out);
+    before += volume;
+  }
+  return out;
+}
+
+Status check_mesh(const Mesh& mesh, std::int64_t world_size) {
+  const auto wrong = [&](std::string_view what) { return fail(ErrorCode::invalid_argument, "{}: {}", to_string(mesh), what); };
+  if (mesh.first < 0) return wrong("it starts below rank 0");
+  std::vector<MeshAxis> axes(mesh.axes.begin(), mesh.axes.end());
+  std::ranges::sort(axes, {}, &MeshAxis::stride);
+  std::int64_t span = 1;  // of the ranks that the axes so far reach
+  for (const MeshAxis& axis : axes) {
+    if (axis.size < 1) return wrong("an axis without ranks");
+    if (axis.size == 1) continue;
+    if (axis.stride < span) return wrong("two positions would be the same rank");
+    if (axis.size > (std::int64_t{1} << 31) / axis.stride) return wrong("it passes rank 2^31");
+    span += (axis.size - 1) * axis.stride;
+  }
+  if (mesh.first + span > (std::int64_t{1} << 31)) return wrong("it passes rank 2^31");
+  if (world_size > 0 && mesh.first + span > world_size) return wrong(fmt::format("the job has {} ranks", world_size));
+  return {};
+}
+
+Status check_placement(const MeshLayout& layout, std::size_t axis, const Dims& shape) {
+  const Placement& placement = layout.placements[axis];
+  const int dim = dim_of(placement);
+  if (std::holds_alternative<Replicate>(placement)) return {};
+  const auto wrong = [&](std::string_view what) {
+    return fail(ErrorCode::invalid_argument, "{}: placement {} of a tensor of shape {}: {}", to_string(layout), axis,
+                to_string({shape.data(), shape.size()}), what);
+  };
+  if (dim < 0 || dim >= static_cast<int>(shape.size())) return wrong(fmt::format("there is no dimension {}", dim));
+  if (const auto* strided = std::get_if<StridedShard>(&placement); strided && strided->split < 1) return wrong("it is split into no parts");
+  const auto* segments = std::get_if<Segments>(&placement);
+  if (!segments) return {};
+  for (std::size_t a = 0; a < axis; ++a) {
+    if (dim_of(layout.placements[a]) == dim) return wrong("segments must be the first cut of their dimension");
+  }
+  std::int64_t sum = 0;
+  for (const std::int64_t size : segments->lengths) {
+    if (size < 0 || size > shape[static_cast<std::size_t>(dim)]) return wrong("a segment of a length that cannot be");
+    sum += size;
+  }
+  if (sum != shape[static_cast<std::size_t>(dim)]) {
+    return wrong(fmt::format("its segments add up to {}, not {}", sum, shape[static_cast<std::size_t>(dim)]));
+  }
+  return {};
+}
+
+bool joins_only_first_dimension(const MeshLayout& layout, const Dims& shape) {
+  for (std::size_t d = 1; d < shape.size(); ++d) {
+    for (const Cut& cut : cuts_of(layout, static_cast<int>(d))) {
+      const auto* segments = std::get_if<Segments>(cut.placement);
+      const auto* strided = std::get_if<StridedShard>(cut.placement);
+      if ((segments && segments->lengths.size() > 1) || (strided && !cut.as_shard && strided->split > 1)) return false;
+    }
+  }
+  return true;
+}
+
+Status check_flat(const MeshLayout& layout, const Dims& shape) {
+  const FlatCut& flat = *layout.flat;
+  const auto wrong = [&](std::string_view what) { return fail(ErrorCode::invalid_argument, "{}: {}", to_string(layout), what); };
+  std::vector<bool> used(layout.mesh.axes.size(), false);
+  for (const int axis : flat.axes) {
+    const auto a = static_cast<std::size_t>(axis);
+    if (axis < 0 || a >= used.size() || used[a]) return wrong("the flat cut names an axis that is not there, or one twice");
+    if (!std::holds_alternative<Replicate>(layout.placements[a])) return wrong("the flat cut names an axis that a placement has cut");
+    used[a] = true;
+  }
+  if (flat.offset < 0 || flat.run < 1 || flat.unit < 1) return wrong("a flat cut needs offset >= 0, run >= 1, unit >= 1");
+  constexpr std::int64_t limit = std::int64_t{1} << 62;
+  if (flat.offset > limit || flat.run > limit / runs(layout)) return wrong("a flat cut over 2^62 elements");
+  const std::int64_t largest = uncut_elements(layout, shape, 0);
+  if (flat.run * runs(layout) < flat.offset + largest) {
+    return wrong(fmt::format("{} runs of {} elements do not reach the end of {} at {}", runs(layout), flat.run, largest, flat.offset));
+  }
+  if (flat.unit < largest && !joins_only_first_dimension(layout, shape)) {
+    return wrong("a flat cut through boxes that are joined along a dimension other than the first");
+  }
+  return {};
+}
+
+/// Coordinates along the axes that cut one dimension, and what they leave of it.
+struct Choice {
+  Coordinates coordinates;  ///< one a cut
+  Intervals intervals;
+};
+
+bool meets(const Intervals& intervals, std::int64_t begin, std::int64_t end) {
+  return std::ranges::any_of(intervals, [&](const Interval& i) { return i.begin < end && i.begin + i.size > begin; });
+}
+
+/// Every choice along the cuts of a dimension that keeps something of [begin, end).
+std::vector<Choice> choices_near(const MeshLayout& layout, const std::vector<Cut>& cuts, std::int64_t extent, std::int64_t begin,
+                                 std::int64_t end) {
+  Choice all;
+  all.intervals.push_back({0, extent});
+  std::vector<Choice> choices{all};
+  for (const Cut& cut : cuts) {
+    const std::int64_t count = layout.mesh.axes[static_cast<std::size_t>(cut.axis)].size;
+    std::vector<Choice> next;
+    for (const Choice& choice : choices) {
+      for (std::int64_t index = 0; index < count; ++index) {
+        Intervals intervals = apply(cut, choice.intervals, index, count);
+        if (!meets(intervals, begin, end)) continue;
+        next.push_back({choice.coordinates, std::move(intervals)});
+        next.back().coordinates.push_back(index);
+      }
+    }
+    choices = std::move(next);
+  }
+  return choices;
+}
+
+/// The first and the last run that may hold an element of `box`.
+std::pair<std::int64_t, std::int64_t> runs_near(const MeshLayout& layout, const Dims& shape, const Coordinates& coordinates,
+                                                const Box& box) {
+  const std::vector<LocalBox> parts = boxes_of(intervals_of(layout, shape, coordinates));
+  std::int64_t low = -1;
+  std::int64_t high = -1;
+  std::int64_t before = 0;
+  for (const LocalBox& part : parts) {
+    if (const auto common = intersection(part.box, box)) {
+      std::int64_t first = 0;
+      std::int64_t last = 0;
+      for (std::size_t d = 0; d < shape.size(); ++d) {
+        const std::int64_t from = common->offset[d] - part.box.offset[d];
+        first = first * part.box.size[d] + from;
+        last = last * part.box.size[d] + from + common->size[d] - 1;
+      }
+      if (low < 0) low = before + first;
+      high = before + last;
+    }
+    before += part.box.volume();
+  }
+  if (low < 0) return {0, -1};
+  const FlatCut& flat = *layout.flat;
+  // A cut is moved down by less than a unit: the run before may not hold the element any more, the run after may.
+  const std::int64_t last_run = runs(layout) - 1;
+  return {std::min(last_run, (flat.offset + low) / flat.run), std::min(last_run, (flat.offset + high + flat.unit - 1) / flat.run)};
+}
+
+}  // namespace
+
+void append_flat_range(const Box& box, std::int64_t begin, std::int64_t end, std::int64_t start, std::vector<LocalBox>& out) {
+  const std::size_t dims = box.size.size();
+  Dims strides(dims, 1);
+  for (std::size_t d = dims; d-- > 1;) strides[d - 1] = strides[d] * box.size[d];
+  for (std::int64_t at = begin; at < end;) {
+    // The outermost dimension along which a whole number of slices starts here and fits.
+    std::size_t d = 0;
+    while (d + 1 < dims && (at % strides[d] != 0 || strides[d] > end - at)) ++d;
+    std::int64_t slices = dims == 0 ? 1 : (end - at) / strides[d];
+    LocalBox local{{box.offset, Dims(dims, 1)}, start + at - begin, strides};
+    std::int64_t rest = at;
+    for (std::size_t i = 0; i <= d && i < dims; ++i) {
+      const std::int64_t index = rest / strides[i];
+      rest -= index * strides[i];
+      local.box.offset[i] += index;
+      if (i == d) slices = std::min(slices, box.size[i] - index);
+    }
+    if (dims > 0) local.box.size[d] = slices;
+    for (std::size_t i = d + 1; i < dims; ++i) local.box.size[i] = box.size[i];
+    at += dims == 0 ? 1 : slices * strides[d];
+    out.push_back(std::move(local));
+  }
+}
+
+std::int64_t Mesh::size() const {
+  std::int64_t product = 1;
+  for (const MeshAxis& axis : axes) product *= axis.size;
+  return product;
+}
+
+Rank Mesh::rank(std::int64_t position) const {
+  std::int64_t rank = first;
+  for (std::size_t a = axes.size(); a-- > 0;) {
+    rank += position % axes[a].size * axes[a].stride;
+    position /= axes[a].size;
+  }
+  return Rank{static_cast<std::int32_t>(rank)};
+}
+
+std::optional<std::int64_t> Mesh::position(Rank rank) const {
+  std::int64_t rest = rank.value - first;
+  if (rest < 0) return std::nullopt;
+  boost::container::small_vector<std::size_t, 4> order(axes.size());
+  std::iota(order.begin(), order.end(), std::size_t{0});
+  std::ranges::sort(order, [&](std::size_t a, std::size_t b) { return axes[a].stride > axes[b].stride; });
+  Coordinates coordinates(axes.size(), 0);
+  for (const std::size_t a : order) {
+    if (axes[a].size == 1) continue;
+    coordinates[a] = std::min(rest / axes[a].stride, axes[a].size - 1);
+    rest -= coordinates[a] * axes[a].stride;
+  }
+  if (rest != 0) return std::nullopt;
+  std::int64_t position = 0;
+  for (std::size_t a = 0; a < axes.size(); ++a) position = position * axes[a].size + coordinates[a];
+  return position;
+}
+
+Mesh packed_mesh(std::span<const std::int64_t> sizes, std::int64_t first) {
+  Mesh mesh{first, {}};
+  std::int64_t stride = 1;
+  for (std::size_t a = sizes.size(); a-- > 0;) {
+    mesh.axes.insert(mesh.axes.begin(), {sizes[a], stride});
+    stride *= sizes[a];
+  }
+  return mesh;
+}
+
+Status check(const MeshLayout& layout, const Dims& shape, std::int64_t world_size) {
+  TRY(checked_volume({shape.data(), shape.size()}));
+  TRY(check_mesh(layout.mesh, world_size));
+  if (layout.placements.size() != layout.mesh.axes.size()) {
+    return fail(ErrorCode::invalid_argument, "{}: {} placements for {} axes", to_string(layout.mesh), layout.placements.size(),
+                layout.mesh.axes.size());
+  }
+  for (std::size_t axis = 0; axis < layout.placements.size(); ++axis) TRY(check_placement(layout, axis, shape));
+  if (layout.flat) TRY(check_flat(layout, shape));
+  return {};
+}
+
+std::vector<int> replicated_axes(const MeshLayout& layout) {
+  std::vector<int> axes;
+  for (std::size_t a = 0; a < layout.placements.size(); ++a) {
+    if (layout.mesh.axes[a].size == 1 || !std::holds_alternative<Replicate>(layout.placements[a])) continue;
+    const int axis = static_cast<int>(a);
+    if (!layout.flat || std::ranges::find(layout.flat->axes, axis) == layout.flat->axes.end()) axes.push_back(axis);
+  }
+  return axes;
+}
+
+std::vector<LocalBox> local_part(const MeshLayout& layout, const Dims& shape, std::int64_t position) {
+  if (whole(shape).empty()) return {{whole(shape), 0, Dims(shape.size(), 1)}};
+  const Coordinates coordinates = coordinates_of(layout.mesh, position);
+  std::vector<LocalBox> boxes = boxes_of(intervals_of(layout, shape, coordinates));
+  if (layout.flat) boxes = cut_flat(*layout.flat, boxes, run_index(layout, coordinates));
+  return boxes;
+}
+
+std::int64_t boxes_max(const MeshLayout& layout, const Dims& shape) {
+  std::int64_t boxes = 1;
+  for (const Placement& placement : layout.placements) {
+    if (const auto* segments = std::get_if<Segments>(&placement)) boxes *= std::max<std::int64_t>(1, std::ssize(segments->lengths));
+    if (const auto* strided = std::get_if<StridedShard>(&placement)) boxes *= strided->split;
+  }
+  if (layout.flat) boxes *= std::max<std::int64_t>(1, 2 * std::ssize(shape) - 1);
+  return boxes;
+}
+
+std::int64_t uncut_elements(const MeshLayout& layout, const Dims& shape, std::int64_t position) {
+  std::int64_t elements = 1;
+  for (const Intervals& intervals : intervals_of(layout, shape, coordinates_of(layout.mesh, position))) elements *= length(intervals);
+  return elements;
+}
+
+std::vector<std::int64_t> positions_near(const MeshLayout& layout, const Dims& shape, const Box& box) {
+  std::vector<std::int64_t> positions;
+  if (box.empty()) return positions;
+  std::vector<Coordinates> found{Coordinates(layout.mesh.axes.size(), 0)};
+  for (std::size_t d = 0; d < shape.size(); ++d) {
+    const std::vector<Cut> cuts = cuts_of(layout, static_cast<int>(d));
+    if (cuts.empty()) continue;
+    std::vector<Coordinates> next;
+    for (const Choice& choice : choices_near(layout, cuts, shape[d], box.offset[d], box.offset[d] + box.size[d])) {
+      for (const Coordinates& before : found) {
+        next.push_back(before);
+        for (std::size_t i = 0; i < cuts.size(); ++i) next.back()[static_cast<std::size_t>(cuts[i].axis)] = choice.coordinates[i];
+      }
+    }
+    found = std::move(next);
+  }
+  const auto number = [&](const Coordinates& coordinates) {
+    std::int64_t position = 0;
+    for (std::size_t a = 0; a < coordinates.size(); ++a) position = position * layout.mesh.axes[a].size + coordinates[a];
+    positions.push_back(position);
+  };
+  for (Coordinates& coordinates : found) {
+    if (!layout.flat) {
+      number(coordinates);
+      continue;
+    }
+    const auto [low, high] = runs_near(layout, shape, coordinates, box);
+    for (std::int64_t run = low; run <= high; ++run) {
+      std::int64_t rest = run;
+      for (std::size_t i = layout.flat->axes.size(); i-- > 0;) {
+        const auto axis = static_cast<std::size_t>(layout.flat->axes[i]);
+        coordinates[axis] = rest % layout.mesh.axes[axis].size;
+        rest /= layout.mesh.axes[axis].size;
+      }
+      number(coordinates);
+    }
+  }
+  std::ranges::sort(positions);
+  return positions;
+}
+
+std::string to_string(const Mesh& mesh) {
+  std::vector<std::int64_t> sizes;
+  for (const MeshAxis& axis : mesh.axes) sizes.push_back(axis.size);
+  if (mesh == packed_mesh(sizes, mesh.first)) return fmt::format("mesh({} from {})", fmt::join(sizes, "x"), mesh.first);
+  std::vector<std::string> axes;
+  for (const MeshAxis& axis : mesh.axes) axes.push_back(fmt::format("{}:{}", axis.size, axis.stride));
+  return fmt::format("mesh({} from {})", fmt::join(axes, "x"), mesh.first);
+}
+
+std::string to_string(const MeshLayout& layout) {
+  std::vector<std::string> placements;
+  for (const Placement& placement : layout.placements) {
+    if (const auto* shard = std::get_if<Shard>(&placement)) {
+      placements.push_back(fmt::format("shard({})", shard->dim));
+    } else if (const auto* strided = std::get_if<StridedShard>(&placement)) {
+      placements.push_back(fmt::format("strided({} by {})", strided->dim, strided->split));
+    } else if (const auto* segments = std::get_if<Segments>(&placement)) {
+      placements.push_back(fmt::format("segments({}: {})", segments->dim, fmt::join(segments->lengths, "+")));
+    } else {
+      placements.emplace_back("replicate");
+    }
+  }
+  std::string text = fmt::format("{} [{}]", to_string(layout.mesh), fmt::join(placements, ","));
+  if (!layout.flat) return text;
+  text += fmt::format(" flat(axes {} at {} by {}", fmt::join(layout.flat->axes, ","), layout.flat->offset, layout.flat->run);
+  return text + (layout.flat->unit == 1 ? ")" : fmt::format(" in {}s)", layout.flat->unit));
+}
+
+}  // namespace holdfast
