@@ -98,7 +98,17 @@ void invert(Bytes& bytes) {
 
 }  // namespace
 
+bool has_boxes(const Layout& layout) { return !std::holds_alternative<MeshLayout>(layout) && !std::holds_alternative<FlatLayout>(layout); }
+
 std::vector<Box> boxes_of(const Layout& layout, const Dims& shape, Rank rank) {
+  if (const auto* listed = std::get_if<EnumerableLayout>(&layout)) {
+    std::vector<Box> boxes;
+    for (const EnumerableLayout::Part& part : listed->parts) {
+      if (part.rank == rank) boxes.push_back(part.box);
+    }
+    return boxes;
+  }
+  CHECK(has_boxes(layout), "layout {} is a rule for elements, not for boxes (held_elements)", to_string(layout));
   const auto* chunked = std::get_if<ChunkLayout>(&layout);
   if (!chunked) return {Box{Dims(shape.size(), 0), shape}};
   const auto dim = static_cast<std::size_t>(chunked->dim);

@@ -44,8 +44,10 @@ struct LocalTensor {
 /// What one rank holds.
 using LocalState = std::map<std::string, std::variant<LocalTensor, Bytes>>;
 
+/// Whether a layout names its boxes; a rule over a mesh or flat ranges says which elements a rank holds (held_elements.h), not in which boxes.
+bool has_boxes(const Layout& layout);
 /// The boxes of `rank`, found by asking for each coordinate in turn to which chunk it belongs.
-/// Requires a layout that fits the shape.
+/// Requires a layout that fits the shape and has boxes.
 std::vector<Box> boxes_of(const Layout& layout, const Dims& shape, Rank rank);
 
 /// The elements of `box`, row-major.

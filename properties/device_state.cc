@@ -27,36 +27,39 @@ void now(const port::Env& env, Enqueue enqueue) {
 }  // namespace
 
 DeviceState::DeviceState(gen::RankState& state, const port::Env& env) : state_(state), env_(env) {
-  std::size_t memory = 0;
-  for (auto& [name, entry] : state_.dict.entries()) {
-    auto* tensor = std::get_if<TensorEntry>(&entry);
-    if (!tensor) continue;
-    for (LocalShard& shard : tensor->shards) {
-      Bytes& host = state_.memory[memory++];
-      auto device = env_.device.allocate_device(host.size());
-      CHECK(device.has_value(), "{}", device.error());
-      moved_.push_back({&shard, &host, shard.memory.data, *std::move(device)});
-    }
+  for (Bytes& host : state_.memory) {
+    auto device = env_.device.allocate_device(host.size());
+    CHECK(device.has_value(), "{}", device.error());
+    moved_.push_back({&host, *std::move(device)});
+  }
+  for (auto& [name, numbers] : state_.memory_of) {
+    auto& shards = std::get<TensorEntry>(*state_.dict.find(name)).shards;
+    for (std::size_t i = 0; i < shards.size(); ++i) shards_.push_back({&shards[i], numbers[i], shards[i].memory.data});
   }
   now(env_, [&](port::StreamId stream) -> Status {
-    for (Moved& moved : moved_) {
+    for (const Moved& moved : moved_) {
       TRY(env_.device.copy_in(*moved.host, std::make_shared<int>(), raw(moved.device.bytes.data(), moved.host->size()), stream));
-      moved.shard->memory.data = moved.device.bytes.data() + (moved.host_data - moved.host->data());
-      moved.shard->memory.kind = moved.device.kind;
     }
     return {};
   });
+  for (const MovedShard& shard : shards_) {
+    const Moved& moved = moved_[shard.memory];
+    shard.shard->memory.data = moved.device.bytes.data() + (shard.host_data - moved.host->data());
+    shard.shard->memory.kind = moved.device.kind;
+  }
 }
 
 void DeviceState::download() {
   now(env_, [&](port::StreamId stream) -> Status {
-    for (Moved& moved : moved_) {
+    for (const Moved& moved : moved_) {
       TRY(env_.device.copy_out(raw(moved.device.bytes.data(), moved.host->size()), *moved.host, std::make_shared<int>(), stream));
-      moved.shard->memory.data = moved.host_data;
-      moved.shard->memory.kind = MemoryKind::host;
     }
     return {};
   });
+  for (const MovedShard& shard : shards_) {
+    shard.shard->memory.data = shard.host_data;
+    shard.shard->memory.kind = MemoryKind::host;
+  }
 }
 
 }  // namespace holdfast::properties

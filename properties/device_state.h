@@ -18,14 +18,18 @@ class DeviceState {
 
  private:
   struct Moved {
-    LocalShard* shard;
     Bytes* host;
-    std::byte* host_data;  ///< of the shard's first element
     port::Buffer device;
+  };
+  struct MovedShard {
+    LocalShard* shard;
+    std::size_t memory;    ///< number in moved_
+    std::byte* host_data;  ///< of the shard's first element
   };
   gen::RankState& state_;
   port::Env env_;
   std::vector<Moved> moved_;
+  std::vector<MovedShard> shards_;
 };
 
 }  // namespace holdfast::properties

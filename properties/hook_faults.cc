@@ -170,7 +170,11 @@ gen::DrawnCase alone(gen::DrawnCase drawn) {
   for (gen::StateSpec* spec : {&drawn.saved, &drawn.loaded}) {
     spec->world_size = 1;
     for (gen::TensorSpec& tensor : spec->tensors) {
-      if (auto* chunks = std::get_if<ChunkLayout>(&tensor.layout)) std::ranges::fill(chunks->placements, Rank{0});
+      if (auto* chunks = std::get_if<ChunkLayout>(&tensor.layout)) {
+        std::ranges::fill(chunks->placements, Rank{0});
+      } else {
+        tensor.layout = ReplicatedLayout{};
+      }
     }
   }
   drawn.coordinator = drawn.load_coordinator = Rank{0};

@@ -1,8 +1,10 @@
 // What a save says it holds, and the happy path through doubles that do nothing (SEED-M rows).
 #include <algorithm>
+#include <set>
 
 #include "model/expected_metadata.h"
 #include "model/global_state.h"
+#include "model/held_elements.h"
 #include "properties/doubles.h"
 #include "properties/job.h"
 #include "properties/property.h"
@@ -27,11 +29,44 @@ std::optional<Metadata> modelled_metadata(const gen::StateSpec& spec) {
   model::GlobalState state;
   model::Layouts layouts;
   for (const gen::TensorSpec& tensor : spec.tensors) {
+    if (!model::has_boxes(tensor.layout)) continue;
     state[tensor.name] = model::GlobalTensor{tensor.dtype, tensor.shape, values.tensors.at(tensor.name)};
     if (!std::holds_alternative<ReplicatedLayout>(tensor.layout)) layouts[tensor.name] = tensor.layout;
   }
   for (const gen::ValueSpec& value : spec.values) state[value.name] = values.values.at(value.name);
   return model::expected_metadata(state, layouts, spec.world_size);
+}
+
+/// The row-major numbers of the elements of a box.
+std::vector<std::int64_t> elements_of(const Box& box, const Dims& shape) {
+  const EnumerableLayout one{{{Rank{0}, box}}};
+  return model::held_elements(one, shape, Rank{0});
+}
+
+/// Chunks of a tensor that is laid out by elements: each element in one chunk, each chunk whole on a rank.
+std::optional<std::string> chunks_fit_elements(const gen::TensorSpec& tensor, int world_size, const TensorMetadata& planned) {
+  if (planned.dtype != tensor.dtype || planned.shape != tensor.shape) return "another dtype or shape";
+  std::vector<std::set<std::int64_t>> held;
+  for (int r = 0; r < world_size; ++r) {
+    const auto elements = model::held_elements(tensor.layout, tensor.shape, Rank{r});
+    held.emplace_back(elements.begin(), elements.end());
+  }
+  std::set<std::int64_t> stored;
+  std::optional<std::string> wrong;
+  planned.chunks.for_each([&](ChunkSet::Id id, const Box& box) {
+    const auto elements = elements_of(box, tensor.shape);
+    const auto whole_on = [&](const std::set<std::int64_t>& rank) {
+      return std::ranges::all_of(elements, [&](std::int64_t element) { return rank.contains(element); });
+    };
+    const bool at_home = planned.chunks.mesh() ? whole_on(held[static_cast<std::size_t>(planned.chunks.holder(id).rank.value)])
+                                               : std::ranges::any_of(held, whole_on);
+    if (!at_home) wrong = fmt::format("no rank holds the chunk {} that is to write it", to_string(box));
+    for (const std::int64_t element : elements) {
+      if (!stored.insert(element).second) wrong = fmt::format("element {} is stored twice", element);
+    }
+  });
+  if (!wrong && std::ssize(stored) != whole(tensor.shape).volume()) wrong = fmt::format("{} elements are stored", stored.size());
+  return wrong;
 }
 
 std::optional<std::string> metadata_is_the_models(const gen::DrawnCase& drawn) {
@@ -43,8 +78,15 @@ std::optional<std::string> metadata_is_the_models(const gen::DrawnCase& drawn) {
     const auto found = planned->entries.find(key);
     if (found == planned->entries.end() || found->second != entry) return fmt::format("entry \"{}\" is not what the model says", key);
   }
-  if (planned->entries.size() != expected->entries.size())
-    return fmt::format("{} entries, the model has {}", planned->entries.size(), expected->entries.size());
+  for (const gen::TensorSpec& tensor : drawn.saved.tensors) {
+    if (model::has_boxes(tensor.layout)) continue;
+    const auto found = planned->entries.find(tensor.name);
+    const auto* metadata = found == planned->entries.end() ? nullptr : std::get_if<TensorMetadata>(&found->second);
+    if (!metadata) return fmt::format("there is no tensor \"{}\"", tensor.name);
+    if (auto wrong = chunks_fit_elements(tensor, drawn.saved.world_size, *metadata)) return fmt::format("\"{}\": {}", tensor.name, *wrong);
+  }
+  const std::size_t keys = drawn.saved.tensors.size() + drawn.saved.values.size();
+  if (planned->entries.size() != keys) return fmt::format("{} entries for {} keys", planned->entries.size(), keys);
   return std::nullopt;
 }
 

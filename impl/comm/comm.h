@@ -7,6 +7,7 @@
 #pragma once
 
 #include <functional>
+#include <string>
 #include <vector>
 
 #include "impl/comm/tree.h"
@@ -76,9 +77,9 @@ class Comm {
   Rank coordinator() const { return coordinator_; }
   bool is_coordinator() const { return rank_ == coordinator_; }
 
-  /// Starts an operation of several rounds. Every rank starts the same operations in the same order; what is left in the network from an
-  /// earlier one is never mistaken for this one's.
-  void begin();
+  /// Starts an operation of several rounds, such as "save step 7". Every rank starts the same operations in the same order; what is left in the network
+  /// from an earlier one is never mistaken for this one's, and a rank that is in another one than the coordinator fails by name.
+  void begin(std::string operation);
   /// The time from now to `end`, shared out for one round.
   Timetable schedule(port::Deadline end);
 
@@ -97,9 +98,11 @@ class Comm {
   Heard gather(Result<SharedBytes> contribution, const Timetable& times, port::Tag tag);
   RoundResult<Received> lead(Heard heard, const Reduce& reduce, const Timetable& times, port::Tag tag);
   RoundResult<Received> follow(Heard heard, const Timetable& times, port::Tag tag);
-  Status check_size(std::size_t bytes, std::string_view way) const;
   std::vector<SharedBytes> messages_for(const std::vector<Rank>& children, const Descent& decision) const;
-  Status send(Rank to, port::Tag tag, SharedBytes message, port::Deadline deadline);
+  void check_operations(std::vector<std::pair<Rank, SharedBytes>>& contributions, FailureMap& failures) const;
+  void tell(const std::vector<Rank>& children, const Descent& decision, const Timetable& times, port::Tag tag);
+  /// A message of any size, cut into as many as the network needs.
+  Status send(Rank to, port::Tag tag, const SharedBytes& message, port::Deadline deadline);
   Result<SharedBytes> receive(Rank from, port::Tag tag, port::Deadline deadline);
 
   port::Net& net_;
@@ -110,6 +113,7 @@ class Comm {
   Tree tree_;
   std::uint32_t channel_;
   std::uint64_t operation_ = 0;
+  std::string operation_name_;
   std::uint64_t round_ = 0;
   Traffic traffic_;
 };

@@ -26,9 +26,11 @@ struct Descent {
   std::vector<Rank> lost;                                ///< failed or unknown
 };
 
+// On the wire equal contributions, and equal answers to single ranks, stand once: most ranks of a large job say the same.
 Bytes encode(const Ascent& ascent);
-Result<Ascent> decode_ascent(ByteView bytes);
 Bytes encode(const Descent& descent);
-Result<Descent> decode_descent(ByteView bytes);
+// What is decoded shares the bytes of the message.
+Result<Ascent> decode_ascent(const SharedBytes& bytes);
+Result<Descent> decode_descent(const SharedBytes& bytes);
 
 }  // namespace holdfast::comm

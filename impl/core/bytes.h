@@ -19,16 +19,24 @@ using ByteSpan = std::span<std::byte>;
 class SharedBytes {
  public:
   SharedBytes() = default;
-  SharedBytes(Bytes bytes) : bytes_(std::make_shared<const Bytes>(std::move(bytes))) {}  // NOLINT: implicit on purpose
+  SharedBytes(Bytes bytes);  // NOLINT: implicit on purpose
 
-  ByteView view() const { return bytes_ ? ByteView(*bytes_) : ByteView(); }
-  std::size_t size() const { return bytes_ ? bytes_->size() : 0; }
-  bool empty() const { return size() == 0; }
+  ByteView view() const { return view_; }
+  std::size_t size() const { return view_.size(); }
+  bool empty() const { return view_.empty(); }
   /// Keeps the bytes alive; null when empty by default.
-  std::shared_ptr<const void> owner() const { return bytes_; }
+  std::shared_ptr<const void> owner() const { return owner_; }
+  /// A part that keeps the whole alive. Requires: it lies inside.
+  SharedBytes part(std::size_t begin, std::size_t size) const {
+    SharedBytes result;
+    result.view_ = view_.subspan(begin, size);
+    result.owner_ = owner_;
+    return result;
+  }
 
  private:
-  std::shared_ptr<const Bytes> bytes_;
+  ByteView view_;
+  std::shared_ptr<const void> owner_;
 };
 
 inline ByteView as_bytes(std::string_view text) { return {reinterpret_cast<const std::byte*>(text.data()), text.size()}; }

@@ -5,6 +5,7 @@
 
 #include "impl/core/check.h"
 #include "impl/core/layout.h"
+#include "impl/core/mutate.h"
 
 namespace holdfast {
 namespace {
@@ -73,7 +74,7 @@ std::vector<Cut> cuts_of(const MeshLayout& layout, int dim) {
     }
     cuts.push_back(cut);
   }
-  cuts.insert(cuts.end(), waiting.begin(), waiting.end());
+  cuts.insert(MUTATE("layout.strided_first", cuts.end(), cuts.begin()), waiting.begin(), waiting.end());
   return cuts;
 }
 
@@ -163,7 +164,8 @@ std::int64_t runs(const MeshLayout& layout) {
 /// Where run `index` begins in a tensor part of `elements`.
 std::int64_t run_begin(const FlatCut& flat, std::int64_t index, std::int64_t elements) {
   const std::int64_t at = std::clamp<std::int64_t>(index * flat.run - flat.offset, 0, elements);
-  return at == elements ? at : at / flat.unit * flat.unit;
+  const std::int64_t unit = MUTATE("layout.flat_ignores_unit", flat.unit, std::int64_t{1});
+  return at == elements ? at : at / unit * unit;
 }
 
 std::vector<LocalBox> cut_flat(const FlatCut& flat, const std::vector<LocalBox>& parts, std::int64_t index) {

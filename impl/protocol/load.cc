@@ -182,7 +182,7 @@ Checkpointed<Loaded> load_newest_intact(Session& session, StateDict& destination
 
 Checkpointed<Loaded> load(Session& session, StateDict& destination, const LoadOptions& options) {
   const port::Deadline end = session.env().clock.after(options.deadline);
-  session.comm().begin();
+  session.comm().begin("load");
   if (!options.reader) return load_newest_intact(session, destination, options, end);
   DefaultLoadPlanner default_planner(options.plan);
   Load hooks{session, destination, options.planner ? *options.planner : default_planner, *options.reader, {}};

@@ -56,7 +56,7 @@ Result<Recovered> decode(ByteView bytes) {
 Checkpointed<Recovered> recover(Session& session, const RecoverOptions& options) {
   comm::Comm& comm = session.comm();
   session.env().enter("recover");
-  comm.begin();
+  comm.begin("recover");
   const comm::Timetable times = comm.schedule(session.env().clock.after(options.deadline));
   auto swept = comm.agree(SharedBytes(), [&](std::vector<SharedBytes>) { return sweep(session.env().storage, times.reduce()); }, times);
   if (!swept) return tl::unexpected(to_error("recover", std::move(swept).error(), Outcome::unknown));

@@ -84,9 +84,9 @@ Result<SharedBytes> encoded(const Result<std::vector<WriteResult>>& results) {
 }
 
 /// Both rounds. A rank that does not hear the end of the plan round writes nothing, so nothing can be committed: for it, too, the save failed.
-Checkpointed<void> run(Save& save, port::Deadline end) {
+Checkpointed<void> run(Save& save, Step step, port::Deadline end) {
   comm::Comm& comm = save.session.comm();
-  comm.begin();
+  comm.begin(fmt::format("save step {}", step));
 
   const comm::Timetable plan_times = comm.schedule(end);
   Result<SavePlan> local = save.plan_locally(role_of(comm, plan_times));
@@ -112,7 +112,7 @@ Checkpointed<Saved> save(Session& session, const StateDict& state, const SaveOpt
   DefaultSavePlanner default_planner;
   SegmentWriter segment_writer(session.env(), {options.step, options.block_bytes, options.retention, session.last_verified()});
   Save hooks{session, state, options.planner ? *options.planner : default_planner, options.writer ? *options.writer : segment_writer, {}};
-  if (auto done = run(hooks, end); !done) return tl::unexpected(std::move(done).error());
+  if (auto done = run(hooks, options.step, end); !done) return tl::unexpected(std::move(done).error());
   return Saved{segment_writer.ticket().directory, segment_writer.ticket().sequence, segment_writer.warnings()};
 }
 

@@ -6,29 +6,20 @@
 #include <ostream>
 
 #include "impl/core/check.h"
+#include "properties/gen/layouts.h"
 
 namespace holdfast::properties::gen {
 namespace {
 
+/// Tensors of 0 to 5 dimensions.
 rc::Gen<Dims> shapes() {
   return rc::gen::exec([] {
     Dims shape;
-    const int dims = *rc::gen::inRange(0, 4);
+    const int dims = *rc::gen::weightedElement<int>({{2, 0}, {6, 1}, {8, 2}, {4, 3}, {2, 4}, {1, 5}});
     for (int d = 0; d < dims; ++d)
-      shape.push_back(*rc::gen::weightedElement<std::int64_t>({{1, 0}, {3, 1}, {4, 2}, {4, 3}, {3, 5}, {2, 8}, {2, 13}}));
+      shape.push_back(*rc::gen::weightedElement<std::int64_t>({{1, 0}, {3, 1}, {4, 2}, {4, 3}, {3, 5}, {2, 8}, {dims < 4 ? 2u : 0u, 13}}));
     return shape;
   });
-}
-
-/// A dimension cut over some placements: ranks may be missing, repeated, and in any order.
-Layout draw_layout(const Dims& shape, int world_size) {
-  if (shape.empty() || *rc::gen::inRange(0, 4) == 0) return ReplicatedLayout{};
-  ChunkLayout layout;
-  layout.dim = *rc::gen::inRange(0, static_cast<int>(shape.size()));
-  const int placements = *rc::gen::inRange(1, world_size + 3);
-  const bool in_order = *rc::gen::arbitrary<bool>();
-  for (int p = 0; p < placements; ++p) layout.placements.push_back(Rank{in_order ? p % world_size : *rc::gen::inRange(0, world_size)});
-  return layout;
 }
 
 std::vector<Rank> draw_ranks(int world_size) {

@@ -54,24 +54,41 @@ StridedBlock whole_box(const Bytes& whole, const TensorSpec& tensor, const Box& 
   return narrow(all, box.offset, box.size);
 }
 
-/// Lays out the rank's memory, every byte the gap pattern and every element `element_fill`, and describes it in the state dict.
+void fill_elements(const StridedBlock& block, std::byte fill) {
+  for_each_run(block, [&](std::int64_t offset, std::int64_t elements) {
+    std::memset(block.data + offset, std::to_integer<int>(fill), static_cast<std::size_t>(elements) * block.element_bytes);
+  });
+}
+
+/// Each box in memory of its own, with gaps.
+TensorEntry apart(const TensorSpec& tensor, const std::vector<Box>& boxes, RankState& state) {
+  TensorEntry entry{tensor.dtype, tensor.shape, !std::holds_alternative<ReplicatedLayout>(tensor.layout), {}};
+  if (const auto* rule = std::get_if<MeshLayout>(&tensor.layout)) entry.rule = *rule;
+  const std::uint32_t element_bytes = size_bytes(tensor.dtype);
+  for (const Box& box : boxes) {
+    state.memory_of[tensor.name].push_back(state.memory.size());
+    state.memory.emplace_back(gapped_bytes(box.size, element_bytes, tensor.row_gap), gap_pattern);
+    entry.shards.push_back({box, gapped_block(state.memory.back().data(), box.size, element_bytes, tensor.row_gap)});
+  }
+  return entry;
+}
+
+/// The rank's memory of one tensor, every byte the gap pattern, described in the state dict.
+Status add_tensor(const TensorSpec& tensor, Rank rank, RankState& state) {
+  const std::vector<Box> boxes = TRY(local_boxes(tensor.layout, tensor.shape, rank));
+  if (tensor.row_gap > 0) return state.dict.add(tensor.name, apart(tensor, boxes, state));
+  state.memory_of[tensor.name].assign(boxes.size(), state.memory.size());
+  state.memory.emplace_back(TRY(local_bytes(tensor.dtype, tensor.shape, tensor.layout, rank)), gap_pattern);
+  return state.dict.add(tensor.name, state.memory.back().data(), tensor.dtype, tensor.shape, tensor.layout, rank);
+}
+
+/// Lays out the rank's memory, every gap the gap pattern and every element `element_fill`, and describes it in the state dict.
 RankState lay_out(const StateSpec& spec, Rank rank, std::byte element_fill) {
   RankState state;
   for (const TensorSpec& tensor : spec.tensors) {
-    const auto boxes = local_boxes(tensor.layout, tensor.shape, rank);
-    CHECK(boxes.has_value(), "spec of \"{}\": {}", tensor.name, boxes.error());
-    TensorEntry entry{tensor.dtype, tensor.shape, !std::holds_alternative<ReplicatedLayout>(tensor.layout), {}};
-    for (const Box& box : *boxes) {
-      const std::uint32_t element_bytes = size_bytes(tensor.dtype);
-      state.memory.emplace_back(gapped_bytes(box.size, element_bytes, tensor.row_gap), gap_pattern);
-      const StridedBlock block = gapped_block(state.memory.back().data(), box.size, element_bytes, tensor.row_gap);
-      for_each_run(block, [&](std::int64_t offset, std::int64_t elements) {
-        std::memset(block.data + offset, std::to_integer<int>(element_fill), static_cast<std::size_t>(elements) * element_bytes);
-      });
-      entry.shards.push_back({box, block});
-    }
-    const Status added = state.dict.add(tensor.name, std::move(entry));
+    const Status added = add_tensor(tensor, rank, state);
     CHECK(added.has_value(), "spec of \"{}\": {}", tensor.name, added.error());
+    for (const LocalShard& shard : std::get<TensorEntry>(*state.dict.find(tensor.name)).shards) fill_elements(shard.memory, element_fill);
   }
   return state;
 }
@@ -89,7 +106,6 @@ bool equal_elements(const StridedBlock& a, const Bytes& packed) {
 
 /// Compares with what the rank should hold; `expected` null means untouched.
 std::optional<std::string> compare(const RankState& state, const StateSpec& spec, Rank rank, const WholeValues* expected) {
-  std::size_t memory = 0;
   for (const TensorSpec& tensor : spec.tensors) {
     const auto& entry = std::get<TensorEntry>(*state.dict.find(tensor.name));
     for (const LocalShard& shard : entry.shards) {
@@ -102,12 +118,10 @@ std::optional<std::string> compare(const RankState& state, const StateSpec& spec
         return fmt::format("rank {}: tensor \"{}\" box {} differs from the {}", rank, tensor.name, to_string(shard.box),
                            expected ? "saved values" : "untouched memory");
       }
-      // Packed memory has no gaps; looking for them would cost as much as the comparison.
-      const auto gaps = tensor.row_gap == 0 ? 0 : std::ranges::count(state.memory[memory], gap_pattern);
-      const auto least = static_cast<std::ptrdiff_t>(state.memory[memory].size() - shard.memory.bytes());
-      if (gaps < least)
+      if (tensor.row_gap == 0) continue;
+      const Bytes& memory = state.memory[state.memory_of.at(tensor.name)[static_cast<std::size_t>(&shard - entry.shards.data())]];
+      if (std::ranges::count(memory, gap_pattern) < static_cast<std::ptrdiff_t>(memory.size() - shard.memory.bytes()))
         return fmt::format("rank {}: tensor \"{}\" box {}: memory between the rows was written", rank, tensor.name, to_string(shard.box));
-      ++memory;
     }
   }
   for (const ValueSpec& value : spec.values) {

@@ -18,7 +18,8 @@ struct TensorSpec {
   DType dtype = DType::f32;
   Dims shape;
   Layout layout;
-  std::int64_t row_gap = 0;  ///< unused elements after each innermost row of a rank's memory: 0 is packed memory
+  std::int64_t row_gap =
+      0;  ///< unused elements after each innermost row of a box in memory of its own; 0: packed, as the layout joins the boxes
   bool operator==(const TensorSpec&) const = default;
 };
 
@@ -50,6 +51,7 @@ WholeValues make_values(const StateSpec& spec, std::uint64_t version);
 struct RankState {
   StateDict dict;
   std::vector<Bytes> memory;
+  std::map<std::string, std::vector<std::size_t>> memory_of;  ///< by tensor: the number of each shard's memory
 };
 
 /// The rank's part of `values`. Gaps between rows hold a pattern.

@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
+
 namespace holdfast::comm {
 namespace {
 
@@ -39,11 +41,31 @@ TEST(RoundMessage, ComesBackAsItWas) {
   EXPECT_EQ(as_text(down->individual[0].second.view()), "you");
 }
 
+TEST(RoundMessage, EqualContributionsStandOnce) {
+  Ascent ascent;
+  const SharedBytes plan(Bytes(10000, std::byte{7}));
+  for (int rank = 0; rank < 1000; ++rank) {
+    ascent.contributions.emplace_back(Rank{rank}, rank % 10 == 9 ? SharedBytes(Bytes(10000, std::byte{8})) : plan);
+  }
+  const Bytes up = encode(ascent);
+  EXPECT_LT(up.size(), 21500u);
+  const Result<Ascent> back = decode_ascent(up);
+  ASSERT_TRUE(back);
+  ASSERT_EQ(back->contributions.size(), 1000u);
+  for (int rank = 0; rank < 1000; ++rank) {
+    const auto& [of, bytes] = back->contributions[static_cast<std::size_t>(rank)];
+    ASSERT_EQ(of, Rank{rank});
+    ASSERT_TRUE(std::ranges::equal(bytes.view(), ascent.contributions[static_cast<std::size_t>(rank)].second.view()));
+  }
+}
+
 TEST(RoundMessage, RejectsATailCutAtAnyByte) {
   const Bytes up = encode(sample_ascent());
-  for (std::size_t size = 0; size < up.size(); ++size) EXPECT_FALSE(decode_ascent(ByteView(up).first(size))) << size;
+  for (std::size_t size = 0; size < up.size(); ++size)
+    EXPECT_FALSE(decode_ascent(Bytes(up.begin(), up.begin() + static_cast<std::ptrdiff_t>(size)))) << size;
   const Bytes down = encode(sample_descent());
-  for (std::size_t size = 0; size < down.size(); ++size) EXPECT_FALSE(decode_descent(ByteView(down).first(size))) << size;
+  for (std::size_t size = 0; size < down.size(); ++size)
+    EXPECT_FALSE(decode_descent(Bytes(down.begin(), down.begin() + static_cast<std::ptrdiff_t>(size)))) << size;
 }
 
 TEST(RoundMessage, DecodesAnyFlippedBitToAValueOrAnError) {
