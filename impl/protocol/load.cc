@@ -15,8 +15,8 @@ namespace {
 struct Load {
   Session& session;
   StateDict& destination;
-  LoadPlanner& planner;
-  StorageReader& reader;
+  std::shared_ptr<LoadPlanner> planner;
+  std::shared_ptr<StorageReader> reader;
   Metadata metadata;
 
   Result<LoadPlan> plan_locally(const Role& role);
@@ -26,12 +26,12 @@ struct Load {
 
 Result<LoadPlan> Load::plan_locally(const Role& role) {
   session.env().enter("load plan");
-  TRY(reader.reset());
-  metadata = TRY(reader.read_metadata(role));
-  TRY(planner.set_up_planner(destination, metadata, role.is_coordinator));
-  TRY(reader.set_up_storage_reader(metadata, role));
-  LoadPlan plan = TRY(planner.create_local_plan());
-  return reader.prepare_local_plan(std::move(plan));
+  TRY(reader->reset());
+  metadata = TRY(reader->read_metadata(role));
+  TRY(planner->set_up_planner(destination, metadata, role.is_coordinator));
+  TRY(reader->set_up_storage_reader(metadata, role));
+  LoadPlan plan = TRY(planner->create_local_plan());
+  return reader->prepare_local_plan(std::move(plan));
 }
 
 Result<comm::Answer> Load::plan_globally(std::vector<SharedBytes> contributions) {
@@ -40,7 +40,7 @@ Result<comm::Answer> Load::plan_globally(std::vector<SharedBytes> contributions)
     Decoder in(bytes.view(), "load plan");
     local.push_back(TRY(plan::decode_load_plan(in)));
   }
-  const std::vector<LoadPlan> plans = TRY(reader.prepare_global_plan(TRY(planner.create_global_plan(local))));
+  const std::vector<LoadPlan> plans = TRY(reader->prepare_global_plan(TRY(planner->create_global_plan(local))));
   if (plans.size() != local.size()) {
     return fail(ErrorCode::invalid_argument, "plan: the planner returned {} plans for {} ranks", plans.size(), local.size());
   }
@@ -56,8 +56,8 @@ Result<comm::Answer> Load::plan_globally(std::vector<SharedBytes> contributions)
 
 Status Load::read(LoadPlan& plan, const Role& role) {
   session.env().enter("load read");
-  plan = TRY(planner.finish_plan(std::move(plan)));
-  auto reading = TRY(reader.read_data(plan, planner));
+  plan = TRY(planner->finish_plan(std::move(plan)));
+  auto reading = TRY(reader->read_data(std::move(plan), planner));
   return reading.get(role.work);
 }
 
@@ -97,7 +97,7 @@ Checkpointed<void> run(Load& load, port::Deadline end) {
 
   const comm::Timetable place_times = comm.schedule(end);
   load.session.env().enter("load place");
-  const Status placed = load.planner.place(load.session.env(), place_times.work());
+  const Status placed = load.planner->place(load.session.env(), place_times.work());
   auto all_placed = comm.agree(as_contribution(placed), nothing, place_times);
   if (!all_placed) return tl::unexpected(to_error("place", std::move(all_placed).error(), Outcome::unknown));
   return {};
@@ -151,6 +151,10 @@ bool is_damage(const CheckpointError& error) {
   return error.lost.empty() && error.step != "place" && !error.failures.empty() && std::ranges::all_of(error.failures.groups(), damage);
 }
 
+std::shared_ptr<LoadPlanner> planner_of(const LoadOptions& options) {
+  return options.planner ? options.planner : std::make_shared<DefaultLoadPlanner>(options.plan);
+}
+
 /// Tries the committed checkpoints, newest first. Every rank sees the same errors, hence goes the same way.
 Checkpointed<Loaded> load_newest_intact(Session& session, StateDict& destination, const LoadOptions& options, port::Deadline end) {
   Checkpointed<Choice> choice = agree_on_choice(session, options, end);
@@ -158,13 +162,12 @@ Checkpointed<Loaded> load_newest_intact(Session& session, StateDict& destination
   Loaded loaded;
   loaded.skipped = choice->damaged;
   for (const std::string& directory : choice->directories) {
-    DefaultLoadPlanner default_planner(options.plan);
-    SegmentReader reader(session.env(), directory);
-    Load hooks{session, destination, options.planner ? *options.planner : default_planner, reader, {}};
+    const auto reader = std::make_shared<SegmentReader>(session.env(), directory);
+    Load hooks{session, destination, planner_of(options), reader, {}};
     Checkpointed<void> done = run(hooks, end);
     if (done) {
       loaded.directory = directory;
-      loaded.volume = reader.volume();
+      loaded.volume = reader->volume();
       if (const auto id = plan::parse_directory_name(directory)) session.verified(*id);
       return loaded;
     }
@@ -184,8 +187,7 @@ Checkpointed<Loaded> load(Session& session, StateDict& destination, const LoadOp
   const port::Deadline end = session.env().clock.after(options.deadline);
   session.comm().begin();
   if (!options.reader) return load_newest_intact(session, destination, options, end);
-  DefaultLoadPlanner default_planner(options.plan);
-  Load hooks{session, destination, options.planner ? *options.planner : default_planner, *options.reader, {}};
+  Load hooks{session, destination, planner_of(options), options.reader, {}};
   if (auto done = run(hooks, end); !done) return tl::unexpected(std::move(done).error());
   return Loaded{};
 }

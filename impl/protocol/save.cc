@@ -13,8 +13,8 @@ namespace {
 struct Save {
   Session& session;
   const StateDict& state;
-  SavePlanner& planner;
-  StorageWriter& writer;
+  std::shared_ptr<SavePlanner> planner;
+  std::shared_ptr<StorageWriter> writer;
   Metadata metadata;  // on the coordinator, between the rounds
 
   Result<SavePlan> plan_locally(const Role& role);
@@ -25,11 +25,11 @@ struct Save {
 
 Result<SavePlan> Save::plan_locally(const Role& role) {
   session.env().enter("2 plan");
-  TRY(writer.reset());
-  TRY(planner.set_up_planner(state, role.is_coordinator));
-  TRY(writer.set_up_storage_writer(role));
-  SavePlan plan = TRY(planner.create_local_plan());
-  return writer.prepare_local_plan(std::move(plan));
+  TRY(writer->reset());
+  TRY(planner->set_up_planner(state, role.is_coordinator));
+  TRY(writer->set_up_storage_writer(role));
+  SavePlan plan = TRY(planner->create_local_plan());
+  return writer->prepare_local_plan(std::move(plan));
 }
 
 Result<comm::Answer> Save::plan_globally(std::vector<SharedBytes> contributions) {
@@ -38,9 +38,9 @@ Result<comm::Answer> Save::plan_globally(std::vector<SharedBytes> contributions)
     Decoder in(bytes.view(), "save plan");
     local.push_back(TRY(plan::decode_save_plan(in)));
   }
-  plan::GlobalSavePlan global = TRY(planner.create_global_plan(local));
+  plan::GlobalSavePlan global = TRY(planner->create_global_plan(local));
   metadata = std::move(global.metadata);
-  const std::vector<SavePlan> plans = TRY(writer.prepare_global_plan(std::move(global.plans)));
+  const std::vector<SavePlan> plans = TRY(writer->prepare_global_plan(std::move(global.plans)));
   if (plans.size() != local.size()) {
     return fail(ErrorCode::invalid_argument, "plan: the planner returned {} plans for {} ranks", plans.size(), local.size());
   }
@@ -54,9 +54,12 @@ Result<comm::Answer> Save::plan_globally(std::vector<SharedBytes> contributions)
 }
 
 Result<std::vector<WriteResult>> Save::write(SavePlan& plan, const Role& role) {
-  plan = TRY(planner.finish_plan(std::move(plan)));
-  auto writing = TRY(writer.write_data(plan, planner));
-  return writing.get(role.work);
+  plan = TRY(planner->finish_plan(std::move(plan)));
+  Writing writing = TRY(writer->write_data(std::move(plan), planner));
+  const Status staged = writing.staged.get(role.work);
+  Result<std::vector<WriteResult>> written = writing.written.get(role.work);
+  if (!staged && written) return fail(staged.error());
+  return written;
 }
 
 Result<comm::Answer> Save::commit(const std::vector<SharedBytes>& contributions) {
@@ -65,7 +68,7 @@ Result<comm::Answer> Save::commit(const std::vector<SharedBytes>& contributions)
     Decoder in(bytes.view(), "write results");
     results.push_back(TRY(plan::decode_write_results(in)));
   }
-  TRY(writer.finish(metadata, results));
+  TRY(writer->finish(metadata, results));
   return nothing_to_say();
 }
 
@@ -109,11 +112,17 @@ Checkpointed<void> run(Save& save, port::Deadline end) {
 
 Checkpointed<Saved> save(Session& session, const StateDict& state, const SaveOptions& options) {
   const port::Deadline end = session.env().clock.after(options.deadline);
-  DefaultSavePlanner default_planner;
-  SegmentWriter segment_writer(session.env(), {options.step, options.block_bytes, options.retention, session.last_verified()});
-  Save hooks{session, state, options.planner ? *options.planner : default_planner, options.writer ? *options.writer : segment_writer, {}};
+  std::shared_ptr<SegmentWriter> own;
+  if (!options.writer) {
+    own = std::make_shared<SegmentWriter>(
+        session.env(), session.staging(),
+        SegmentWriterOptions{options.step, options.block_bytes, options.retention, session.last_verified(), options.staging_budget_bytes});
+  }
+  Save hooks{session, state, options.planner, own ? own : options.writer, {}};
+  if (!hooks.planner) hooks.planner = std::make_shared<DefaultSavePlanner>();
   if (auto done = run(hooks, end); !done) return tl::unexpected(std::move(done).error());
-  return Saved{segment_writer.ticket().directory, segment_writer.ticket().sequence, segment_writer.warnings()};
+  if (!own) return Saved{};
+  return Saved{own->ticket().directory, own->ticket().sequence, own->warnings()};
 }
 
 }  // namespace holdfast::protocol

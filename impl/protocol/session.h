@@ -1,11 +1,13 @@
 // What a rank keeps between saves and loads: its doors and its place in the control plane.
 #pragma once
 
+#include <memory>
 #include <optional>
 
 #include "impl/comm/comm.h"
 #include "impl/plan/attempts.h"
 #include "impl/port/env.h"
+#include "impl/protocol/staging_pool.h"
 
 namespace holdfast::protocol {
 
@@ -16,14 +18,17 @@ struct SessionOptions {
   std::uint32_t channel = 1;  ///< Net channel of this session
 };
 
-/// Used by one task at a time. The doors must outlive it.
+/// Used by one task at a time. The doors must outlive it, and the tasks that its saves and loads left behind at a deadline.
 class Session {
  public:
   explicit Session(const port::Env& env, SessionOptions options = {})
-      : env_(env), comm_(env.net, env.clock, {options.coordinator, options.fan_out, options.channel, options.no_dist}) {}
+      : env_(env), comm_(env.net, env.clock, {options.coordinator, options.fan_out, options.channel, options.no_dist}),
+        staging_(std::make_shared<StagingPool>(env.device, env.tasks)) {}
 
   const port::Env& env() const { return env_; }
   comm::Comm& comm() { return comm_; }
+  /// Staging memory, kept from save to save and load to load.
+  const std::shared_ptr<StagingPool>& staging() const { return staging_; }
 
   /// The checkpoint that this session loaded last: every block of it that was read was intact. Retention spares it.
   std::optional<plan::AttemptId> last_verified() const { return last_verified_; }
@@ -32,6 +37,7 @@ class Session {
  private:
   port::Env env_;
   comm::Comm comm_;
+  std::shared_ptr<StagingPool> staging_;
   std::optional<plan::AttemptId> last_verified_;
 };
 
