@@ -1,6 +1,7 @@
 // Storage doubles of PyTorch's test_checkpoint.py: a writer and a reader that do nothing, and ones in which a hook fails on chosen ranks.
 #pragma once
 
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -19,7 +20,7 @@ class IdleWriter : public protocol::StorageWriter {
   Status set_up_storage_writer(const protocol::Role& role) override;
   Result<SavePlan> prepare_local_plan(SavePlan plan) override;
   Result<std::vector<SavePlan>> prepare_global_plan(std::vector<SavePlan> plans) override;
-  Result<port::Future<std::vector<WriteResult>>> write_data(const SavePlan& plan, protocol::SavePlanner& planner) override;
+  Result<protocol::Writing> write_data(SavePlan plan, std::shared_ptr<protocol::SavePlanner> planner) override;
   Status finish(const Metadata& metadata, const std::vector<std::vector<WriteResult>>& results) override;
   std::vector<std::string> calls;
 };
@@ -33,7 +34,7 @@ class IdleReader : public protocol::StorageReader {
   Status set_up_storage_reader(const Metadata& metadata, const protocol::Role& role) override;
   Result<LoadPlan> prepare_local_plan(LoadPlan plan) override;
   Result<std::vector<LoadPlan>> prepare_global_plan(std::vector<LoadPlan> plans) override;
-  Result<port::Future<void>> read_data(const LoadPlan& plan, protocol::LoadPlanner& planner) override;
+  Result<port::Future<void>> read_data(LoadPlan plan, std::shared_ptr<protocol::LoadPlanner> planner) override;
   std::vector<std::string> calls;
 
  private:
@@ -50,31 +51,31 @@ struct FaultyRank {
 
 class FaultyWriter : public protocol::StorageWriter {
  public:
-  FaultyWriter(protocol::StorageWriter& inner, FaultyRank fault) : inner_(inner), fault_(std::move(fault)) {}
-  Status reset() override { return inner_.reset(); }
+  FaultyWriter(std::shared_ptr<protocol::StorageWriter> inner, FaultyRank fault) : inner_(std::move(inner)), fault_(std::move(fault)) {}
+  Status reset() override { return inner_->reset(); }
   Status set_up_storage_writer(const protocol::Role& role) override;
   Result<SavePlan> prepare_local_plan(SavePlan plan) override;
   Result<std::vector<SavePlan>> prepare_global_plan(std::vector<SavePlan> plans) override;
-  Result<port::Future<std::vector<WriteResult>>> write_data(const SavePlan& plan, protocol::SavePlanner& planner) override;
+  Result<protocol::Writing> write_data(SavePlan plan, std::shared_ptr<protocol::SavePlanner> planner) override;
   Status finish(const Metadata& metadata, const std::vector<std::vector<WriteResult>>& results) override;
 
  private:
-  protocol::StorageWriter& inner_;
+  std::shared_ptr<protocol::StorageWriter> inner_;
   FaultyRank fault_;
 };
 
 class FaultyReader : public protocol::StorageReader {
  public:
-  FaultyReader(protocol::StorageReader& inner, FaultyRank fault) : inner_(inner), fault_(std::move(fault)) {}
-  Status reset() override { return inner_.reset(); }
+  FaultyReader(std::shared_ptr<protocol::StorageReader> inner, FaultyRank fault) : inner_(std::move(inner)), fault_(std::move(fault)) {}
+  Status reset() override { return inner_->reset(); }
   Result<Metadata> read_metadata(const protocol::Role& role) override;
   Status set_up_storage_reader(const Metadata& metadata, const protocol::Role& role) override;
   Result<LoadPlan> prepare_local_plan(LoadPlan plan) override;
   Result<std::vector<LoadPlan>> prepare_global_plan(std::vector<LoadPlan> plans) override;
-  Result<port::Future<void>> read_data(const LoadPlan& plan, protocol::LoadPlanner& planner) override;
+  Result<port::Future<void>> read_data(LoadPlan plan, std::shared_ptr<protocol::LoadPlanner> planner) override;
 
  private:
-  protocol::StorageReader& inner_;
+  std::shared_ptr<protocol::StorageReader> inner_;
   FaultyRank fault_;
 };
 

@@ -107,8 +107,8 @@ std::optional<std::string> save_row(const Row& row, World& world, const gen::Dra
   if (auto wrong = not_saved(save_job(world, drawn.saved, old_values, options))) return "first save: " + *wrong;
 
   options.step = Step{2};
-  options.writer = [&](const port::Env& env, Rank rank, protocol::StorageWriter& inner) {
-    return std::make_unique<FaultyWriter>(inner, FaultyRank{rank, faults, &env.tasks});
+  options.writer = [&](const port::Env& env, Rank rank, std::shared_ptr<protocol::StorageWriter> inner) {
+    return std::make_shared<FaultyWriter>(std::move(inner), FaultyRank{rank, faults, &env.tasks});
   };
   const SaveReport faulty = save_job(world, drawn.saved, new_values, options);
   if (!faulty.problems.empty()) return faulty.problems.front();
@@ -135,8 +135,8 @@ std::optional<std::string> load_row(const Row& row, World& world, const gen::Dra
   if (auto wrong = not_saved(saved)) return "save: " + *wrong;
 
   JobOptions options{.seed = drawn.seed + 1, .coordinator = coordinator, .no_dist = row.no_dist, .directory = saved.directory};
-  options.reader = [&](const port::Env& env, Rank rank, protocol::StorageReader& inner) {
-    return std::make_unique<FaultyReader>(inner, FaultyRank{rank, faults, &env.tasks});
+  options.reader = [&](const port::Env& env, Rank rank, std::shared_ptr<protocol::StorageReader> inner) {
+    return std::make_shared<FaultyReader>(std::move(inner), FaultyRank{rank, faults, &env.tasks});
   };
   const LoadReport faulty = load_job(world, loading, values, options);
   if (!faulty.problems.empty()) return faulty.problems.front();

@@ -28,12 +28,16 @@ SaveReport save_job(World& world, const gen::StateSpec& spec, const gen::WholeVa
     std::optional<DeviceState> on_device;
     if (world.device_memory()) on_device.emplace(state, env);
     protocol::Session session(env, {.coordinator = options.coordinator, .no_dist = options.no_dist});
-    protocol::SegmentWriter ordinary(env, {options.step, options.block_bytes, {}});
-    const auto wrapped = options.writer ? options.writer(env, rank, ordinary) : nullptr;
-    const auto saved =
-        protocol::save(session, state.dict, {.step = options.step, .block_bytes = options.block_bytes, .writer = wrapped.get()});
+    std::shared_ptr<protocol::SegmentWriter> ordinary;
+    std::shared_ptr<protocol::StorageWriter> wrapped;
+    if (options.writer) {
+      ordinary = std::make_shared<protocol::SegmentWriter>(env, session.staging(),
+                                                           protocol::SegmentWriterOptions{options.step, options.block_bytes, {}});
+      wrapped = options.writer(env, rank, ordinary);
+    }
+    const auto saved = protocol::save(session, state.dict, {.step = options.step, .block_bytes = options.block_bytes, .writer = wrapped});
     if (!saved) report.errors[r] = saved.error();
-    if (saved) directories[r] = wrapped ? ordinary.ticket().directory : saved->directory;
+    if (saved) directories[r] = wrapped ? ordinary->ticket().directory : saved->directory;
   });
   for (const std::string& directory : directories) {
     if (!directory.empty()) report.directory = directory;
@@ -52,9 +56,9 @@ LoadReport load_job(World& world, const gen::StateSpec& spec, const gen::WholeVa
     std::optional<DeviceState> on_device;
     if (world.device_memory()) on_device.emplace(state, env);
     protocol::Session session(env, {.coordinator = options.coordinator, .no_dist = options.no_dist});
-    protocol::SegmentReader ordinary(env, options.directory);
-    const auto wrapped = options.reader ? options.reader(env, rank, ordinary) : nullptr;
-    const auto loaded = protocol::load(session, state.dict, {.reader = wrapped.get()});
+    std::shared_ptr<protocol::StorageReader> wrapped;
+    if (options.reader) wrapped = options.reader(env, rank, std::make_shared<protocol::SegmentReader>(env, options.directory));
+    const auto loaded = protocol::load(session, state.dict, {.reader = wrapped});
     if (!loaded) report.errors[r] = loaded.error();
     if (loaded) directories[r] = loaded->directory;
     if (on_device) on_device->download();

@@ -15,8 +15,10 @@
 namespace holdfast::properties {
 
 /// Makes the writer or reader of one rank around the ordinary one; null uses the ordinary one.
-using WrapWriter = std::function<std::unique_ptr<protocol::StorageWriter>(const port::Env&, Rank, protocol::StorageWriter&)>;
-using WrapReader = std::function<std::unique_ptr<protocol::StorageReader>(const port::Env&, Rank, protocol::StorageReader&)>;
+using WrapWriter =
+    std::function<std::shared_ptr<protocol::StorageWriter>(const port::Env&, Rank, std::shared_ptr<protocol::StorageWriter>)>;
+using WrapReader =
+    std::function<std::shared_ptr<protocol::StorageReader>(const port::Env&, Rank, std::shared_ptr<protocol::StorageReader>)>;
 
 struct JobOptions {
   std::uint64_t seed = 0;

@@ -128,7 +128,7 @@ gen::Outcome check_default_metadata(World& /*world*/, const gen::DrawOptions& op
 }
 
 template <typename Double>
-std::optional<std::string> wrong_calls(const std::vector<std::unique_ptr<Double>>& doubles, Rank coordinator,
+std::optional<std::string> wrong_calls(const std::vector<std::shared_ptr<Double>>& doubles, Rank coordinator,
                                        const std::vector<std::string>& everywhere, const std::vector<std::string>& on_coordinator) {
   for (std::size_t r = 0; r < doubles.size(); ++r) {
     const auto& expected = static_cast<int>(r) == coordinator.value ? on_coordinator : everywhere;
@@ -142,15 +142,15 @@ std::optional<std::string> wrong_calls(const std::vector<std::unique_ptr<Double>
 gen::Outcome check_idle_writer(World& world, const gen::DrawOptions& options) {
   return gen::for_all(options, [&](const gen::DrawnCase& drawn) -> std::optional<std::string> {
     world.reset();
-    std::vector<std::unique_ptr<IdleWriter>> writers;
-    for (int r = 0; r < drawn.saved.world_size; ++r) writers.push_back(std::make_unique<IdleWriter>());
+    std::vector<std::shared_ptr<IdleWriter>> writers;
+    for (int r = 0; r < drawn.saved.world_size; ++r) writers.push_back(std::make_shared<IdleWriter>());
     std::vector<std::string> errors(writers.size());
     const gen::WholeValues values = make_values(drawn.saved, 1);
     const auto problems = world.run(drawn.saved.world_size, drawn.seed, [&](const port::Env& env, Rank rank) {
       const auto r = static_cast<std::size_t>(rank.value);
       const gen::RankState state = make_state(drawn.saved, rank, values);
       protocol::Session session(env, {.coordinator = drawn.coordinator});
-      const auto saved = protocol::save(session, state.dict, {.step = Step{1}, .writer = writers[r].get()});
+      const auto saved = protocol::save(session, state.dict, {.step = Step{1}, .writer = writers[r]});
       if (!saved) errors[r] = to_string(saved.error());
     });
     if (!problems.empty()) return problems.front();
@@ -168,8 +168,8 @@ gen::Outcome check_idle_reader(World& world, const gen::DrawOptions& options) {
     world.reset();
     const Result<Metadata> metadata = planned_metadata(drawn.saved);
     if (!metadata) return fmt::format("{}", metadata.error());
-    std::vector<std::unique_ptr<IdleReader>> readers;
-    for (int r = 0; r < drawn.loaded.world_size; ++r) readers.push_back(std::make_unique<IdleReader>(*metadata));
+    std::vector<std::shared_ptr<IdleReader>> readers;
+    for (int r = 0; r < drawn.loaded.world_size; ++r) readers.push_back(std::make_shared<IdleReader>(*metadata));
     std::vector<std::string> errors(readers.size());
     gen::StateSpec tensors_only = drawn.loaded;  // an idle reader brings no byte values
     tensors_only.values.clear();
@@ -177,7 +177,7 @@ gen::Outcome check_idle_reader(World& world, const gen::DrawOptions& options) {
       const auto r = static_cast<std::size_t>(rank.value);
       gen::RankState state = make_destination(tensors_only, rank);
       protocol::Session session(env, {.coordinator = drawn.load_coordinator});
-      const auto loaded = protocol::load(session, state.dict, {.reader = readers[r].get()});
+      const auto loaded = protocol::load(session, state.dict, {.reader = readers[r]});
       if (!loaded) errors[r] = to_string(loaded.error());
     });
     if (!problems.empty()) return problems.front();

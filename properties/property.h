@@ -27,6 +27,7 @@ const std::vector<Property>& catalogue();
 
 // The parts of the catalogue, a file each.
 std::vector<Property> round_trip_properties();
+std::vector<Property> async_properties();
 std::vector<Property> metadata_properties();
 std::vector<Property> rule_properties();
 std::vector<Property> layout_properties();

@@ -47,6 +47,7 @@ constexpr std::array<Row, ops> rows = {{
     {"clock.sleep", ends},
     {"tasks.spawn", fails},
     {"tasks.join", ends | bit(FaultKind::hang)},
+    {"tasks.wait", ends | bit(FaultKind::hang)},
 }};
 
 }  // namespace

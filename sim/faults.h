@@ -70,8 +70,9 @@ enum class Op : std::uint8_t {
   clock_sleep,
   tasks_spawn,
   tasks_join,
+  tasks_wait,
 };
-inline constexpr std::size_t ops = 30;
+inline constexpr std::size_t ops = 31;
 const char* to_string(Op op);  ///< "storage.sync"
 
 /// May this kind fire at a call of this operation?

@@ -25,7 +25,8 @@ constexpr Nanoseconds usual_latency(Op op) {
     case Op::net_receive:
     case Op::data_exchange:
     case Op::tasks_spawn:
-    case Op::tasks_join: return 1'000;
+    case Op::tasks_join:
+    case Op::tasks_wait: return 1'000;
     case Op::clock_sleep: return 0;
     default: return op >= Op::device_allocate_staging ? 2'000 : 10'000;
   }

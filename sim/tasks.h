@@ -12,6 +12,7 @@ class Tasks final : public port::Tasks {
   Result<port::TaskId> spawn(std::string_view name, std::function<void()> body) override;
   Status join(port::TaskId task, port::Deadline deadline) override;
   void detach(port::TaskId task) override;
+  std::shared_ptr<port::Monitor> make_monitor() override;
 
  private:
   Fiber* find(port::TaskId task) const;

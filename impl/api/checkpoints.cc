@@ -30,6 +30,10 @@ Checkpointed<Saved> Checkpoints::save(const StateDict& state, const SaveOptions&
   return protocol::save(session_, state, options);
 }
 
+Checkpointed<PendingSave> Checkpoints::async_save(const StateDict& state, const SaveOptions& options) {
+  return protocol::async_save(session_, state, options);
+}
+
 Checkpointed<Loaded> Checkpoints::load(StateDict& destination, const LoadOptions& options) {
   return protocol::load(session_, destination, options);
 }

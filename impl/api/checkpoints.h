@@ -7,6 +7,7 @@
 #include "impl/api/job.h"
 #include "impl/format/manifest.h"
 #include "impl/protocol/load.h"
+#include "impl/protocol/pending_save.h"
 #include "impl/protocol/recover.h"
 #include "impl/protocol/save.h"
 #include "impl/protocol/survey.h"
@@ -17,6 +18,7 @@ namespace holdfast {
 using protocol::Checkpointed;
 using protocol::Loaded;
 using protocol::LoadOptions;
+using protocol::PendingSave;
 using protocol::Recovered;
 using protocol::RecoverOptions;
 using protocol::Saved;
@@ -41,6 +43,10 @@ class Checkpoints {
   // Called by every rank of the job, with equal options; each rank gets the same outcome. In full: impl/protocol/save.h, load.h, recover.h.
   /// Returns after the commit point: the checkpoint is durable. Blocks: at most options.deadline.
   Checkpointed<Saved> save(const StateDict& state, const SaveOptions& options);
+  /// Returns once the values of `state` are safe: the trainer may change, move or free them while the save goes on. The outcome, the same on every rank,
+  /// comes from PendingSave::wait; an error that nobody waited for fails the next call. In full: impl/protocol/pending_save.h.
+  /// Blocks: for staging, at most options.deadline.
+  Checkpointed<PendingSave> async_save(const StateDict& state, const SaveOptions& options);
   /// The newest committed and intact checkpoint, whatever layout it was saved from. Blocks: at most options.deadline.
   Checkpointed<Loaded> load(StateDict& destination, const LoadOptions& options = {});
   /// Clears away what a crash left. Requires: no save is running, here or elsewhere. Blocks: at most options.deadline.

@@ -1,4 +1,4 @@
-// The door to concurrency within a rank: tasks that run beside the caller, and futures of their results.
+// The door to concurrency within a rank: tasks that run beside the caller, what they share, and futures of their results.
 #pragma once
 
 #include <cstdint>
@@ -18,6 +18,17 @@ struct TaskId {
   auto operator<=>(const TaskId&) const = default;
 };
 
+/// Guards what tasks of one rank share, and lets them wait for a change of it. May outlive its Tasks.
+class Monitor {
+ public:
+  virtual ~Monitor() = default;
+  /// Runs `body` while no other body or condition of this monitor runs; then those that wait look again. Waits for nothing else; from any thread,
+  /// destructors included. `body` calls no door and throws nothing.
+  virtual void change(const std::function<void()>& body) = 0;
+  /// Blocks until `condition`, run as a body is, gives true. Errors: timeout: at the deadline it was still false.
+  virtual Status wait(std::string_view what, const std::function<bool()>& condition, Deadline deadline) = 0;
+};
+
 class Tasks {
  public:
   virtual ~Tasks() = default;
@@ -27,9 +38,13 @@ class Tasks {
   virtual Status join(TaskId task, Deadline deadline) = 0;
   /// Gives the task up: it goes on and cleans up after itself. Its captures must own what they use.
   virtual void detach(TaskId task) = 0;
+  virtual std::shared_ptr<Monitor> make_monitor() = 0;
 };
 
-/// The result of a task. `get` may be called once. A future that is dropped detaches its task.
+template <typename T>
+class Promise;
+
+/// A result to come: that of a task, or what a promise is given. `get` may be called once. A future that is dropped detaches its task.
 template <typename T>
 class Future {
  public:
@@ -49,11 +64,14 @@ class Future {
     return future;
   }
 
-  Future(Future&& other) noexcept : state_(std::move(other.state_)), tasks_(std::exchange(other.tasks_, nullptr)), task_(other.task_) {}
+  Future(Future&& other) noexcept
+      : state_(std::move(other.state_)), tasks_(std::exchange(other.tasks_, nullptr)), task_(other.task_),
+        monitor_(std::move(other.monitor_)) {}
   Future& operator=(Future&& other) noexcept {
     std::swap(state_, other.state_);
     std::swap(tasks_, other.tasks_);
     std::swap(task_, other.task_);
+    std::swap(monitor_, other.monitor_);
     return *this;
   }
   ~Future() {
@@ -66,6 +84,7 @@ class Future {
       TRY(tasks_->join(task_, deadline));
       tasks_ = nullptr;
     }
+    if (monitor_) TRY(await_promise(deadline));
     CHECK(state_ && *state_, "a future is read once");
     Result<T> value = std::move(**state_);
     state_.reset();
@@ -73,10 +92,52 @@ class Future {
   }
 
  private:
+  friend Promise<T>;
   Future() = default;
+  Status await_promise(Deadline deadline) {
+    bool there = false;
+    monitor_->change([&] { there = state_->has_value(); });
+    if (there) return {};
+    return monitor_->wait("a promise", [&] { return state_->has_value(); }, deadline);
+  }
+
   std::shared_ptr<std::optional<Result<T>>> state_;
   Tasks* tasks_ = nullptr;
   TaskId task_;
+  std::shared_ptr<Monitor> monitor_;  ///< of a promise
+};
+
+/// The giving end of a future, for a task that has more than one thing to say. A promise that is dropped without a word says `aborted`.
+template <typename T>
+class Promise {
+ public:
+  explicit Promise(std::shared_ptr<Monitor> monitor) : monitor_(std::move(monitor)), state_(std::make_shared<std::optional<Result<T>>>()) {}
+  Promise(Promise&&) noexcept = default;
+  Promise& operator=(Promise&&) = delete;
+  ~Promise() {
+    if (!state_) return;
+    monitor_->change([&] {
+      if (!*state_) state_->emplace(fail(ErrorCode::aborted, "the task ended before it came to this"));
+    });
+  }
+
+  /// Call once.
+  Future<T> future() {
+    Future<T> future;
+    future.state_ = state_;
+    future.monitor_ = monitor_;
+    return future;
+  }
+  /// The first word counts.
+  void set(Result<T> value) {
+    monitor_->change([&] {
+      if (!*state_) state_->emplace(std::move(value));
+    });
+  }
+
+ private:
+  std::shared_ptr<Monitor> monitor_;
+  std::shared_ptr<std::optional<Result<T>>> state_;
 };
 
 }  // namespace holdfast::port

@@ -5,6 +5,7 @@
 #include "impl/core/mark.h"
 #include "impl/plan/codec.h"
 #include "impl/protocol/default_planner.h"
+#include "impl/protocol/pending_save.h"
 #include "impl/protocol/round.h"
 #include "impl/protocol/survey.h"
 
@@ -15,9 +16,10 @@ namespace {
 struct Load {
   Session& session;
   StateDict& destination;
-  LoadPlanner& planner;
-  StorageReader& reader;
-  Metadata metadata;
+  std::shared_ptr<LoadPlanner> planner;
+  std::shared_ptr<StorageReader> reader;
+  Status before = {};  ///< what keeps this rank from taking part
+  Metadata metadata = {};
 
   Result<LoadPlan> plan_locally(const Role& role);
   Result<comm::Answer> plan_globally(std::vector<SharedBytes> contributions);
@@ -26,12 +28,13 @@ struct Load {
 
 Result<LoadPlan> Load::plan_locally(const Role& role) {
   session.env().enter("load plan");
-  TRY(reader.reset());
-  metadata = TRY(reader.read_metadata(role));
-  TRY(planner.set_up_planner(destination, metadata, role.is_coordinator));
-  TRY(reader.set_up_storage_reader(metadata, role));
-  LoadPlan plan = TRY(planner.create_local_plan());
-  return reader.prepare_local_plan(std::move(plan));
+  TRY(before);
+  TRY(reader->reset());
+  metadata = TRY(reader->read_metadata(role));
+  TRY(planner->set_up_planner(destination, metadata, role.is_coordinator));
+  TRY(reader->set_up_storage_reader(metadata, role));
+  LoadPlan plan = TRY(planner->create_local_plan());
+  return reader->prepare_local_plan(std::move(plan));
 }
 
 Result<comm::Answer> Load::plan_globally(std::vector<SharedBytes> contributions) {
@@ -40,7 +43,7 @@ Result<comm::Answer> Load::plan_globally(std::vector<SharedBytes> contributions)
     Decoder in(bytes.view(), "load plan");
     local.push_back(TRY(plan::decode_load_plan(in)));
   }
-  const std::vector<LoadPlan> plans = TRY(reader.prepare_global_plan(TRY(planner.create_global_plan(local))));
+  const std::vector<LoadPlan> plans = TRY(reader->prepare_global_plan(TRY(planner->create_global_plan(local))));
   if (plans.size() != local.size()) {
     return fail(ErrorCode::invalid_argument, "plan: the planner returned {} plans for {} ranks", plans.size(), local.size());
   }
@@ -56,8 +59,8 @@ Result<comm::Answer> Load::plan_globally(std::vector<SharedBytes> contributions)
 
 Status Load::read(LoadPlan& plan, const Role& role) {
   session.env().enter("load read");
-  plan = TRY(planner.finish_plan(std::move(plan)));
-  auto reading = TRY(reader.read_data(plan, planner));
+  plan = TRY(planner->finish_plan(std::move(plan)));
+  auto reading = TRY(reader->read_data(std::move(plan), planner));
   return reading.get(role.work);
 }
 
@@ -97,7 +100,7 @@ Checkpointed<void> run(Load& load, port::Deadline end) {
 
   const comm::Timetable place_times = comm.schedule(end);
   load.session.env().enter("load place");
-  const Status placed = load.planner.place(load.session.env(), place_times.work());
+  const Status placed = load.planner->place(load.session.env(), place_times.work());
   auto all_placed = comm.agree(as_contribution(placed), nothing, place_times);
   if (!all_placed) return tl::unexpected(to_error("place", std::move(all_placed).error(), Outcome::unknown));
   return {};
@@ -131,12 +134,12 @@ Result<Choice> decode_choice(ByteView bytes) {
   return choice;
 }
 
-Checkpointed<Choice> agree_on_choice(Session& session, const LoadOptions& options, port::Deadline end) {
+Checkpointed<Choice> agree_on_choice(Session& session, const LoadOptions& options, const Status& before, port::Deadline end) {
   if (options.directory) return Choice{{*options.directory}, {}};
   comm::Comm& comm = session.comm();
   session.env().enter("load choose");
   const comm::Timetable times = comm.schedule(end);
-  auto chosen = comm.agree(SharedBytes(), [&](std::vector<SharedBytes>) { return choose(session, times.reduce()); }, times);
+  auto chosen = comm.agree(as_contribution(before), [&](std::vector<SharedBytes>) { return choose(session, times.reduce()); }, times);
   if (!chosen) return tl::unexpected(to_error("choose", std::move(chosen).error(), Outcome::failed));
   Result<Choice> choice = decode_choice(chosen->common.view());
   if (choice) return *std::move(choice);
@@ -151,20 +154,24 @@ bool is_damage(const CheckpointError& error) {
   return error.lost.empty() && error.step != "place" && !error.failures.empty() && std::ranges::all_of(error.failures.groups(), damage);
 }
 
+std::shared_ptr<LoadPlanner> planner_of(const LoadOptions& options) {
+  return options.planner ? options.planner : std::make_shared<DefaultLoadPlanner>(options.plan);
+}
+
 /// Tries the committed checkpoints, newest first. Every rank sees the same errors, hence goes the same way.
-Checkpointed<Loaded> load_newest_intact(Session& session, StateDict& destination, const LoadOptions& options, port::Deadline end) {
-  Checkpointed<Choice> choice = agree_on_choice(session, options, end);
+Checkpointed<Loaded> load_newest_intact(Session& session, StateDict& destination, const LoadOptions& options, const Status& before,
+                                        port::Deadline end) {
+  Checkpointed<Choice> choice = agree_on_choice(session, options, before, end);
   if (!choice) return tl::unexpected(std::move(choice).error());
   Loaded loaded;
   loaded.skipped = choice->damaged;
   for (const std::string& directory : choice->directories) {
-    DefaultLoadPlanner default_planner(options.plan);
-    SegmentReader reader(session.env(), directory);
-    Load hooks{session, destination, options.planner ? *options.planner : default_planner, reader, {}};
+    const auto reader = std::make_shared<SegmentReader>(session.env(), directory);
+    Load hooks{session, destination, planner_of(options), reader, before};
     Checkpointed<void> done = run(hooks, end);
     if (done) {
       loaded.directory = directory;
-      loaded.volume = reader.volume();
+      loaded.volume = reader->volume();
       if (const auto id = plan::parse_directory_name(directory)) session.verified(*id);
       return loaded;
     }
@@ -182,10 +189,11 @@ Checkpointed<Loaded> load_newest_intact(Session& session, StateDict& destination
 
 Checkpointed<Loaded> load(Session& session, StateDict& destination, const LoadOptions& options) {
   const port::Deadline end = session.env().clock.after(options.deadline);
+  const Checkpointed<Status> before = settle(session, end);
+  if (!before) return tl::unexpected(before.error());
   session.comm().begin("load");
-  if (!options.reader) return load_newest_intact(session, destination, options, end);
-  DefaultLoadPlanner default_planner(options.plan);
-  Load hooks{session, destination, options.planner ? *options.planner : default_planner, *options.reader, {}};
+  if (!options.reader) return load_newest_intact(session, destination, options, *before, end);
+  Load hooks{session, destination, planner_of(options), options.reader, *before};
   if (auto done = run(hooks, end); !done) return tl::unexpected(std::move(done).error());
   return Loaded{};
 }

@@ -1,6 +1,7 @@
 // load(): brings a checkpoint into a state dict, whatever layout it was saved from. Everything is read and verified before anything changes.
 #pragma once
 
+#include <memory>
 #include <optional>
 #include <string>
 #include <vector>
@@ -19,9 +20,9 @@ struct LoadOptions {
   std::optional<std::string> directory = {};
   plan::LoadPlanOptions plan = {};
   port::Duration deadline = std::chrono::minutes(2);  ///< of the whole load, from the call
-  LoadPlanner* planner = nullptr;                     ///< null: DefaultLoadPlanner
-  StorageReader* reader =
-      nullptr;  ///< null: SegmentReader on the session's storage; else `directory` and the fallback are the reader's business
+  std::shared_ptr<LoadPlanner> planner = nullptr;     ///< null: DefaultLoadPlanner
+  /// Null: SegmentReader on the session's storage; else `directory` and the fallback are the reader's business.
+  std::shared_ptr<StorageReader> reader = nullptr;
 };
 
 struct Loaded {

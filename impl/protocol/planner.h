@@ -24,7 +24,7 @@ class SavePlanner {
 
   /// The memory of a tensor item, or the value of a byte item.
   using Data = std::variant<StridedBlock, ByteView>;
-  /// May be called more than once for an item and from another task.
+  /// May be called more than once for an item. What it gives must stay as long as the planner does, or as `state`'s tensors do.
   virtual Result<Data> resolve_data(const WriteItem& item) = 0;
 };
 

@@ -3,6 +3,7 @@
 #include "impl/core/mark.h"
 #include "impl/format/hint.h"
 #include "impl/protocol/files.h"
+#include "impl/protocol/pending_save.h"
 #include "impl/protocol/round.h"
 #include "impl/protocol/survey.h"
 
@@ -38,7 +39,9 @@ Result<comm::Answer> sweep(port::Storage& storage, port::Deadline deadline) {
   out.text(newest);
   out.varint(found.uncommitted.size());
   for (const plan::AttemptId id : found.uncommitted) out.text(plan::directory_name(id));
-  return comm::Answer{out.take(), {}};
+  comm::Answer answer;
+  answer.common = out.take();
+  return answer;
 }
 
 Result<Recovered> decode(ByteView bytes) {
@@ -55,10 +58,15 @@ Result<Recovered> decode(ByteView bytes) {
 
 Checkpointed<Recovered> recover(Session& session, const RecoverOptions& options) {
   comm::Comm& comm = session.comm();
+  const port::Deadline end = session.env().clock.after(options.deadline);
+  const Checkpointed<Status> before = settle(session, end);
+  if (!before) return tl::unexpected(before.error());
   session.env().enter("recover");
   comm.begin("recover");
-  const comm::Timetable times = comm.schedule(session.env().clock.after(options.deadline));
-  auto swept = comm.agree(SharedBytes(), [&](std::vector<SharedBytes>) { return sweep(session.env().storage, times.reduce()); }, times);
+  const comm::Timetable times = comm.schedule(end);
+  Result<SharedBytes> ready = SharedBytes();
+  if (!*before) ready = fail(before->error());
+  auto swept = comm.agree(ready, [&](std::vector<SharedBytes>) { return sweep(session.env().storage, times.reduce()); }, times);
   if (!swept) return tl::unexpected(to_error("recover", std::move(swept).error(), Outcome::unknown));
   Result<Recovered> recovered = decode(swept->common.view());
   if (recovered) return *std::move(recovered);

@@ -1,6 +1,8 @@
 // save(): one checkpoint of the whole job, all of it or nothing. README.md of this folder numbers the steps.
 #pragma once
 
+#include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -16,8 +18,10 @@ struct SaveOptions {
   port::Duration deadline = std::chrono::minutes(2);  ///< of the whole save, from the call
   std::uint32_t block_bytes = format::default_block_bytes;
   plan::RetentionPolicy retention = {};
-  SavePlanner* planner = nullptr;   ///< null: DefaultSavePlanner
-  StorageWriter* writer = nullptr;  ///< null: SegmentWriter on the session's storage
+  /// Host memory that staging may take, from the session's pool; never more is held. None: enough for this rank's whole part.
+  std::optional<std::uint64_t> staging_budget_bytes = {};
+  std::shared_ptr<SavePlanner> planner = nullptr;   ///< null: DefaultSavePlanner
+  std::shared_ptr<StorageWriter> writer = nullptr;  ///< null: SegmentWriter on the session's storage
 };
 
 struct Saved {
@@ -35,6 +39,7 @@ using Checkpointed = tl::expected<T, CheckpointError>;
 /// checkpoint; unknown that only the storage can tell (recover). Nothing older is touched unless the new one is committed.
 /// Blocks: until the outcome is known, at most options.deadline. After a timeout in the snapshot a device may still read the tensors: they must stay
 /// allocated until it is synchronised.
+/// If a save of this session is still pending, waits for it first; an error of it that nobody has waited for fails this one, on the rank that has it.
 Checkpointed<Saved> save(Session& session, const StateDict& state, const SaveOptions& options);
 
 }  // namespace holdfast::protocol

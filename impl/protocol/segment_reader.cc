@@ -46,8 +46,8 @@ Status SegmentReader::set_up_storage_reader(const Metadata& /*metadata*/, const 
 Result<LoadPlan> SegmentReader::prepare_local_plan(LoadPlan plan) { return plan; }
 Result<std::vector<LoadPlan>> SegmentReader::prepare_global_plan(std::vector<LoadPlan> plans) { return plans; }
 
-Result<port::Future<void>> SegmentReader::read_data(const LoadPlan& plan, LoadPlanner& planner) {
-  return port::Future<void>::ready(read(plan, planner));
+Result<port::Future<void>> SegmentReader::read_data(LoadPlan plan, std::shared_ptr<LoadPlanner> planner) {
+  return port::Future<void>::ready(read(plan, *planner));
 }
 
 Result<SegmentReader::Want> SegmentReader::locate(const ReadItem& item, std::uint32_t& segment) const {

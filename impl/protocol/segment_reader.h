@@ -22,7 +22,7 @@ class SegmentReader : public StorageReader {
   Status set_up_storage_reader(const Metadata& metadata, const Role& role) override;
   Result<LoadPlan> prepare_local_plan(LoadPlan plan) override;
   Result<std::vector<LoadPlan>> prepare_global_plan(std::vector<LoadPlan> plans) override;
-  Result<port::Future<void>> read_data(const LoadPlan& plan, LoadPlanner& planner) override;
+  Result<port::Future<void>> read_data(LoadPlan plan, std::shared_ptr<LoadPlanner> planner) override;
 
   struct Volume {
     std::uint64_t bytes_needed = 0;  ///< of the items

@@ -1,54 +1,22 @@
 #include "impl/protocol/segment_writer.h"
 
 #include <algorithm>
-#include <map>
 
 #include "impl/core/mark.h"
 #include "impl/core/mutate.h"
 #include "impl/format/hint.h"
 #include "impl/protocol/build_manifest.h"
 #include "impl/protocol/files.h"
-#include "impl/protocol/staging.h"
+#include "impl/protocol/segment_write.h"
 #include "impl/protocol/survey.h"
 
 namespace holdfast::protocol {
 namespace {
 
-/// A segment holds one box of a tensor at most: the k-th box of a tensor goes to the k-th segment. Within a segment the widest elements come
-/// first: so every tensor lies at a multiple of its element size, which readers that view the bytes in place need.
-std::vector<std::vector<const WriteItem*>> by_segment(const SavePlan& plan) {
-  std::vector<std::vector<const WriteItem*>> segments;
-  std::map<std::string_view, std::size_t> boxes;
-  for (const WriteItem& item : plan.items) {
-    if (item.type == WriteItemType::bytes) continue;
-    const std::size_t segment = boxes[item.index.fqn]++;
-    if (segment == segments.size()) segments.emplace_back();
-    segments[segment].push_back(&item);
-  }
-  for (auto& items : segments)
-    std::ranges::stable_sort(items, std::greater(), [](const WriteItem* item) { return size_bytes(item->dtype); });
-  return segments;
-}
-
-std::vector<port::WritePiece> cut_into_pieces(ByteView bytes, std::size_t piece_bytes, const std::shared_ptr<const void>& owner) {
-  std::vector<port::WritePiece> pieces;
-  for (std::size_t at = 0; at < bytes.size(); at += piece_bytes) {
-    pieces.push_back({at, bytes.subspan(at, std::min(piece_bytes, bytes.size() - at)), owner});
-  }
-  return pieces;
-}
-
 std::vector<plan::Committed> committed_of(const Survey& found) {
   std::vector<plan::Committed> committed;
   for (const CommittedAttempt& attempt : found.committed) committed.push_back(attempt.committed);
   return committed;
-}
-
-std::vector<BlockDigest> block_digests(ByteView data, std::size_t block_bytes) {
-  std::vector<BlockDigest> digests;
-  for (std::size_t at = 0; at < data.size(); at += block_bytes)
-    digests.push_back(block_digest(data.subspan(at, std::min(block_bytes, data.size() - at))));
-  return digests;
 }
 
 }  // namespace
@@ -76,75 +44,22 @@ Result<std::vector<SavePlan>> SegmentWriter::prepare_global_plan(std::vector<Sav
   return plans;
 }
 
-Result<port::Future<std::vector<WriteResult>>> SegmentWriter::write_data(const SavePlan& plan, SavePlanner& planner) {
+Result<Writing> SegmentWriter::write_data(SavePlan plan, std::shared_ptr<SavePlanner> planner) {
   ticket_ = TRY(decode_ticket(plan.storage_data));
-  return port::Future<std::vector<WriteResult>>::ready(write(plan, planner));
-}
-
-Result<std::vector<WriteResult>> SegmentWriter::write(const SavePlan& plan, SavePlanner& planner) {
-  std::vector<WriteResult> results;
-  const auto segments = by_segment(plan);
-  for (std::size_t number = 0; number < segments.size(); ++number) TRY(write_segment(segments[number], number, planner, results));
-  std::size_t values = 0;
-  for (const WriteItem& item : plan.items) {
-    if (item.type == WriteItemType::bytes) TRY(write_value(item, values++, planner, results));
-  }
-  if (!results.empty()) TRY(env_.storage.sync_directory(ticket_.directory, role_.work));
-  return results;
-}
-
-Status SegmentWriter::write_segment(const std::vector<const WriteItem*>& items, std::size_t number, SavePlanner& planner,
-                                    std::vector<WriteResult>& results) {
-  std::vector<format::SegmentTensor> tensors;
-  for (const WriteItem* item : items) tensors.push_back({item->index.fqn, item->dtype, item->shape, item->chunk, 0, 0});
-  const format::SegmentLayout layout = TRY(format::lay_out_segment(std::move(tensors), options_.block_bytes));
-
-  env_.enter("3 snapshot");
-  const port::Buffer staging = TRY(env_.device.allocate_staging(layout.file_bytes()));
-  const ByteSpan data = staging.bytes.subspan(layout.header_bytes, layout.data_bytes);
-  std::vector<StagedBox> boxes;
-  for (std::size_t i = 0; i < items.size(); ++i) {
-    const WriteItem& item = *items[i];
-    const format::SegmentTensor& tensor = layout.tensors[i];
-    const SavePlanner::Data source = TRY(planner.resolve_data(item));
-    const auto* block = std::get_if<StridedBlock>(&source);
-    if (!block || block->sizes != tensor.box.size || block->element_bytes != size_bytes(tensor.dtype)) {
-      return fail(ErrorCode::invalid_argument, "save {}: the planner's data is not a block of the item's size", to_string(item.index));
-    }
-    boxes.push_back({*block, tensor.box, tensor.shape, tensor.dtype, data.subspan(tensor.offset, tensor.bytes)});
-  }
-  const std::vector<TensorDigest> digests = TRY(snapshot(env_.device, boxes, staging.owner, role_.work));
-
-  env_.enter("4 write");
-  const Bytes header = format::encode_segment_header(layout, block_digests(data, layout.block_bytes), ticket_.directory);
-  std::ranges::copy(header, staging.bytes.begin());
-  const std::string name = fmt::format("segment-{:05}-{:03}.safetensors", role_.rank, number);
-  TRY(write_new_file(env_.storage, join(ticket_.directory, name), cut_into_pieces(staging.bytes, options_.block_bytes, staging.owner),
-                     role_.work));
-
-  TensorPlace place;
-  place.segment = format::SegmentRecord{name, layout.file_bytes(), layout.header_bytes, block_digest(header)};
-  for (std::size_t i = 0; i < items.size(); ++i) {
-    place.offset = layout.tensors[i].offset;
-    place.digest = digests[i];
-    results.push_back({items[i]->index, layout.tensors[i].bytes, encode(place)});
-    place.segment.reset();
-  }
-  return {};
-}
-
-Status SegmentWriter::write_value(const WriteItem& item, std::size_t number, SavePlanner& planner, std::vector<WriteResult>& results) {
-  const SavePlanner::Data source = TRY(planner.resolve_data(item));
-  const auto* value = std::get_if<ByteView>(&source);
-  if (!value) return fail(ErrorCode::invalid_argument, "save \"{}\": the planner's data is not a byte value", item.index.fqn);
-  env_.enter("4 write");
-  const SharedBytes bytes = to_bytes(*value);
-  const std::string name = fmt::format("bytes-{:05}-{:03}.bin", role_.rank, number);
-  TRY(write_new_file(env_.storage, join(ticket_.directory, name), cut_into_pieces(bytes.view(), options_.block_bytes, bytes.owner()),
-                     role_.work));
-  const format::BytesRecord record{name, bytes.size(), block_digest(bytes.view())};
-  results.push_back({item.index, bytes.size(), encode(record)});
-  return {};
+  auto part = std::make_shared<SegmentWrite>(env_, pool_);
+  part->rank = role_.rank;
+  part->directory = ticket_.directory;
+  part->block_bytes = options_.block_bytes;
+  part->staging_budget_bytes = options_.staging_budget_bytes;
+  part->deadline = role_.work;
+  TRY(part->take(plan, std::move(planner)));
+  // Both words are promises: whoever waits for them may be another task, or nobody.
+  const auto monitor = env_.tasks.make_monitor();
+  const auto staged = std::make_shared<port::Promise<void>>(monitor);
+  const auto written = std::make_shared<port::Promise<std::vector<WriteResult>>>(monitor);
+  Writing writing{staged->future(), written->future()};
+  env_.tasks.detach(TRY(env_.tasks.spawn("write", [part, staged, written] { written->set(part->run(*staged)); })));
+  return writing;
 }
 
 Status SegmentWriter::finish(const Metadata& metadata, const std::vector<std::vector<WriteResult>>& results) {

@@ -2,6 +2,7 @@
 // Numbered steps: README.md of this folder.
 #pragma once
 
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -9,6 +10,7 @@
 #include "impl/plan/retention.h"
 #include "impl/port/env.h"
 #include "impl/protocol/segment_result.h"
+#include "impl/protocol/staging_pool.h"
 #include "impl/protocol/storage_io.h"
 
 namespace holdfast::protocol {
@@ -17,19 +19,21 @@ struct SegmentWriterOptions {
   Step step;
   std::uint32_t block_bytes = format::default_block_bytes;
   plan::RetentionPolicy retention = {};
-  std::optional<plan::AttemptId> last_verified = {};  ///< never retired
+  std::optional<plan::AttemptId> last_verified = {};       ///< never retired
+  std::optional<std::uint64_t> staging_budget_bytes = {};  ///< none: enough for the rank's whole part
 };
 
 class SegmentWriter : public StorageWriter {
  public:
-  SegmentWriter(const port::Env& env, SegmentWriterOptions options) : env_(env), options_(options) {}
+  SegmentWriter(const port::Env& env, std::shared_ptr<StagingPool> pool, SegmentWriterOptions options)
+      : env_(env), pool_(std::move(pool)), options_(options) {}
 
   Status set_up_storage_writer(const Role& role) override;
   Result<SavePlan> prepare_local_plan(SavePlan plan) override;
   /// 1 identify: makes the attempt directory, exclusively and durably, and puts the ticket into every plan.
   Result<std::vector<SavePlan>> prepare_global_plan(std::vector<SavePlan> plans) override;
-  /// 3 snapshot and 4 write, in a task.
-  Result<port::Future<std::vector<WriteResult>>> write_data(const SavePlan& plan, SavePlanner& planner) override;
+  /// 3 snapshot and 4 write, in a task that outlives this object if it must.
+  Result<Writing> write_data(SavePlan plan, std::shared_ptr<SavePlanner> planner) override;
   /// 6 publish, then 8 retire. What retiring cannot do is a warning: the checkpoint is committed.
   Status finish(const Metadata& metadata, const std::vector<std::vector<WriteResult>>& results) override;
 
@@ -37,15 +41,12 @@ class SegmentWriter : public StorageWriter {
   const std::vector<std::string>& warnings() const { return warnings_; }
 
  private:
-  Result<std::vector<WriteResult>> write(const SavePlan& plan, SavePlanner& planner);
-  Status write_segment(const std::vector<const WriteItem*>& items, std::size_t number, SavePlanner& planner,
-                       std::vector<WriteResult>& results);
-  Status write_value(const WriteItem& item, std::size_t number, SavePlanner& planner, std::vector<WriteResult>& results);
   Status publish(const Metadata& metadata, const std::vector<std::vector<WriteResult>>& results);
   Status retire();
   void warn(const Status& status);
 
   port::Env env_;
+  std::shared_ptr<StagingPool> pool_;
   SegmentWriterOptions options_;
   Role role_;
   AttemptTicket ticket_;

@@ -1,11 +1,13 @@
 // What a rank keeps between saves and loads: its doors and its place in the control plane.
 #pragma once
 
+#include <memory>
 #include <optional>
 
 #include "impl/comm/comm.h"
 #include "impl/plan/attempts.h"
 #include "impl/port/env.h"
+#include "impl/protocol/staging_pool.h"
 
 namespace holdfast::protocol {
 
@@ -16,23 +18,37 @@ struct SessionOptions {
   std::uint32_t channel = 1;  ///< Net channel of this session
 };
 
-/// Used by one task at a time. The doors must outlive it.
+struct PendingState;
+
+/// Used by one task at a time. The doors must outlive it, and the tasks that its saves and loads left behind.
 class Session {
  public:
   explicit Session(const port::Env& env, SessionOptions options = {})
-      : env_(env), comm_(env.net, env.clock, {options.coordinator, options.fan_out, options.channel, options.no_dist}) {}
+      : env_(env), comm_(std::make_shared<comm::Comm>(
+                       env.net, env.clock, comm::Options{options.coordinator, options.fan_out, options.channel, options.no_dist})),
+        staging_(std::make_shared<StagingPool>(env.device, env.tasks)) {}
 
   const port::Env& env() const { return env_; }
-  comm::Comm& comm() { return comm_; }
+  comm::Comm& comm() { return *comm_; }
+  /// For a save that goes on after this object.
+  std::shared_ptr<comm::Comm> shared_comm() const { return comm_; }
+  /// Staging memory, kept from save to save and load to load.
+  const std::shared_ptr<StagingPool>& staging() const { return staging_; }
 
   /// The checkpoint that this session loaded last: every block of it that was read was intact. Retention spares it.
   std::optional<plan::AttemptId> last_verified() const { return last_verified_; }
   void verified(plan::AttemptId id) { last_verified_ = id; }
 
+  /// The save that async_save left running, or null (pending_save.h).
+  const std::shared_ptr<PendingState>& pending() const { return pending_; }
+  void set_pending(std::shared_ptr<PendingState> pending) { pending_ = std::move(pending); }
+
  private:
   port::Env env_;
-  comm::Comm comm_;
+  std::shared_ptr<comm::Comm> comm_;
+  std::shared_ptr<StagingPool> staging_;
   std::optional<plan::AttemptId> last_verified_;
+  std::shared_ptr<PendingState> pending_;
 };
 
 }  // namespace holdfast::protocol

@@ -1,6 +1,7 @@
 // The storage's hooks, with PyTorch DCP's names and call order. A writer or reader does the I/O of one save or load; it decides nothing.
 #pragma once
 
+#include <memory>
 #include <vector>
 
 #include "impl/core/ids.h"
@@ -20,6 +21,12 @@ struct Role {
   port::Deadline reduce;  ///< the coordinator's global hooks must be over
 };
 
+/// Writing under way. A task that goes on after a deadline passed, or after this was dropped, owns all that it uses.
+struct Writing {
+  port::Future<void> staged;  ///< nothing of the caller's tensors is read any more; fails when the writing failed before that
+  port::Future<std::vector<WriteResult>> written;  ///< everything is durable, and staged
+};
+
 /// Order of calls in a save: reset, set_up_storage_writer, prepare_local_plan, [coordinator: prepare_global_plan], write_data,
 /// [coordinator: finish]. After a failure of any rank in the plan round nobody writes; after one in the write round finish is not called.
 class StorageWriter {
@@ -29,9 +36,10 @@ class StorageWriter {
   virtual Status set_up_storage_writer(const Role& role) = 0;
   virtual Result<SavePlan> prepare_local_plan(SavePlan plan) = 0;
   virtual Result<std::vector<SavePlan>> prepare_global_plan(std::vector<SavePlan> plans) = 0;
-  /// Starts writing. What fails at once is returned; what fails later is in the future. `plan` and `planner` live until the future is read or its
-  /// deadline passed: a task that may go on after that must own copies of what it uses.
-  virtual Result<port::Future<std::vector<WriteResult>>> write_data(const SavePlan& plan, SavePlanner& planner) = 0;
+  /// Starts writing; Role::work is the deadline. Asks the planner for the data of every item before it returns: of the state dict only the memory of
+  /// tensors is used after that, until `staged`. The planner may own such memory, so a task keeps it until then.
+  /// What fails at once is returned; what fails later is in the futures.
+  virtual Result<Writing> write_data(SavePlan plan, std::shared_ptr<SavePlanner> planner) = 0;
   /// Makes the checkpoint valid: the commit point. Durable when it returns. results[r] are rank r's.
   /// Errors: unknown_outcome when it can no longer tell whether the commit record will survive; any other code promises that there is none.
   virtual Status finish(const Metadata& metadata, const std::vector<std::vector<WriteResult>>& results) = 0;
@@ -47,8 +55,9 @@ class StorageReader {
   virtual Status set_up_storage_reader(const Metadata& metadata, const Role& role) = 0;
   virtual Result<LoadPlan> prepare_local_plan(LoadPlan plan) = 0;
   virtual Result<std::vector<LoadPlan>> prepare_global_plan(std::vector<LoadPlan> plans) = 0;
-  /// Starts reading into the planner's memory. `plan` and `planner` live as for write_data.
-  virtual Result<port::Future<void>> read_data(const LoadPlan& plan, LoadPlanner& planner) = 0;
+  /// Starts reading into the planner's memory; Role::work is the deadline. A task that goes on after it owns all that it uses: it may keep the planner,
+  /// but after the deadline must not call it, whose destination may be gone.
+  virtual Result<port::Future<void>> read_data(LoadPlan plan, std::shared_ptr<LoadPlanner> planner) = 0;
 };
 
 }  // namespace holdfast::protocol

@@ -12,6 +12,8 @@ const std::vector<Mutant>& mutants() {
       {"layout.flat_ignores_unit", "a flat cut falls inside a unit", "S7", "rule-layouts"},
       {"layout.strided_first", "a strided shard cuts before the shards that make its parts", "S7", "rule-layouts"},
       {"comm.drop_one_failed_rank", "one rank is dropped from the map of failed ranks", "A1", "SEED-S4"},
+      {"save.returns_before_staged", "async_save returns before the tensors are staged", "S6", "async-snapshot"},
+      {"save.ignores_cancel", "a cancel is not heard", "L1", "async-cancel"},
       {"staging.skip_wait", "staging is read before the copy is complete", "S6", "round-trip"},
       {"cuda.skip_poll", "the host does not wait for the event behind a copy", "S6", "round-trip", "simgpu"},
       {"plan.newest_by_step", "the checkpoint with the highest step counts as the newest", "S9", "newest"},

@@ -29,7 +29,29 @@ std::chrono::steady_clock::time_point steady(port::Deadline deadline) {
   return std::chrono::steady_clock::time_point(deadline.at.time_since_epoch());
 }
 
+class LockMonitor final : public port::Monitor {
+ public:
+  void change(const std::function<void()>& body) override {
+    {
+      const std::scoped_lock lock(mutex_);
+      body();
+    }
+    changed_.notify_all();
+  }
+  Status wait(std::string_view what, const std::function<bool()>& condition, port::Deadline deadline) override {
+    std::unique_lock lock(mutex_);
+    if (changed_.wait_until(lock, steady(deadline), condition)) return {};
+    return fail(ErrorCode::timeout, "wait for {}: it did not come by the deadline", what);
+  }
+
+ private:
+  std::mutex mutex_;
+  std::condition_variable changed_;
+};
+
 }  // namespace
+
+std::shared_ptr<port::Monitor> ThreadTasks::make_monitor() { return std::make_shared<LockMonitor>(); }
 
 struct ThreadTasks::State {
   std::mutex mutex;

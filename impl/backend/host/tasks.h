@@ -20,6 +20,7 @@ class ThreadTasks : public port::Tasks {
   Result<port::TaskId> spawn(std::string_view name, std::function<void()> body) override;
   Status join(port::TaskId task, port::Deadline deadline) override;
   void detach(port::TaskId task) override;
+  std::shared_ptr<port::Monitor> make_monitor() override;
 
   /// Blocks until every detached task has ended. Errors: timeout, naming those that still run.
   Status close(port::Deadline deadline);

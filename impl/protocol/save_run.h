@@ -1,0 +1,50 @@
+// The rounds and hooks of one save on one rank, as save() and async_save() run them. Private to impl/protocol.
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <vector>
+
+#include "impl/protocol/pending_save.h"
+
+namespace holdfast::protocol {
+
+/// Owns, or shares, all it uses but the state dict, which is read by plan() and until staged() has returned.
+class SaveRun {
+ public:
+  /// The save's deadline runs from here.
+  SaveRun(Session& session, const SaveOptions& options);
+
+  port::Deadline end() const { return end_; }
+  /// 1 and 2. `before`: what keeps this rank from taking part; it fails the round.
+  Checkpointed<void> plan(const StateDict& state, const Status& before);
+  /// 3 and 4 begin. An error is kept for conclude().
+  void start_writing();
+  /// Blocks until the tensors are not read any more.
+  Status staged();
+  /// 4 to 8: waits for the writing, then the round that commits. Gives up when `pending` is cancelled first (it may be null).
+  Checkpointed<Saved> conclude(PendingState* pending);
+
+ private:
+  Result<SavePlan> plan_locally(const StateDict& state, const Role& role);
+  Result<comm::Answer> plan_globally(std::vector<SharedBytes> contributions);
+  Result<Writing> write();
+  Result<std::vector<WriteResult>> written(PendingState* pending);
+  Result<std::vector<WriteResult>> written_or_cancelled(PendingState& pending);
+  Result<comm::Answer> commit(const std::vector<SharedBytes>& contributions);
+
+  port::Env env_;
+  std::shared_ptr<comm::Comm> comm_;
+  Step step_;
+  port::Deadline end_;
+  std::shared_ptr<SavePlanner> planner_;
+  std::shared_ptr<StorageWriter> writer_;
+  std::shared_ptr<SegmentWriter> own_;    ///< the writer, when it is not the caller's
+  Metadata metadata_;                     ///< on the coordinator, between the rounds
+  SavePlan plan_;                         ///< of this rank, between the rounds
+  bool plan_ready_ = false;               ///< the coordinator's reply was understood
+  std::optional<comm::Timetable> times_;  ///< of the write round
+  Result<Writing> writing_ = fail(ErrorCode::aborted, "nothing is being written");
+};
+
+}  // namespace holdfast::protocol

@@ -1,0 +1,118 @@
+#include "impl/protocol/staging_pool.h"
+
+#include <algorithm>
+#include <vector>
+
+#include "impl/core/mark.h"
+
+namespace holdfast::protocol {
+
+struct StagingPool::State {
+  std::shared_ptr<port::Monitor> monitor;  // over everything below
+  std::vector<port::Buffer> idle;
+  std::uint64_t held_bytes = 0;
+  std::uint64_t peak_bytes = 0;
+  bool closed = false;
+
+  /// What an acquire may do at once.
+  struct Claim {
+    port::Buffer reused = {};              ///< or none: `bytes` may be allocated
+    std::vector<port::Buffer> freed = {};  ///< to be dropped, outside the monitor
+  };
+
+  /// Takes an idle buffer, or reserves room for a new one. False when neither can be had now.
+  bool claim(std::size_t bytes, std::uint64_t budget_bytes, Claim& claim) {
+    const auto fits = [&](const port::Buffer& buffer) { return buffer.bytes.size() >= bytes && held_bytes <= budget_bytes; };
+    auto best = idle.end();
+    for (auto buffer = idle.begin(); buffer != idle.end(); ++buffer) {
+      if (fits(*buffer) && (best == idle.end() || buffer->bytes.size() < best->bytes.size())) best = buffer;
+    }
+    if (best != idle.end()) {
+      claim.reused = std::move(*best);
+      idle.erase(best);
+      return true;
+    }
+    std::uint64_t idle_bytes = 0;
+    for (const port::Buffer& buffer : idle) idle_bytes += buffer.bytes.size();
+    if (held_bytes - idle_bytes + bytes > budget_bytes) return false;
+    while (held_bytes + bytes > budget_bytes && !idle.empty()) {
+      held_bytes -= idle.back().bytes.size();
+      claim.freed.push_back(std::move(idle.back()));
+      idle.pop_back();
+    }
+    held_bytes += bytes;
+    peak_bytes = std::max(peak_bytes, held_bytes);
+    return true;
+  }
+
+  void give_back(port::Buffer& buffer) {
+    monitor->change([&] {
+      if (closed) {
+        held_bytes -= buffer.bytes.size();
+      } else {
+        idle.push_back(std::move(buffer));
+      }
+    });
+  }
+};
+
+StagingPool::StagingPool(port::Device& device, port::Tasks& tasks) : device_(device), state_(std::make_shared<State>()) {
+  state_->monitor = tasks.make_monitor();
+}
+
+StagingPool::~StagingPool() {
+  std::vector<port::Buffer> freed;
+  state_->monitor->change([&] {
+    state_->closed = true;
+    freed.swap(state_->idle);
+  });
+}
+
+Result<port::Buffer> StagingPool::acquire(std::size_t bytes, std::uint64_t budget_bytes, port::Deadline deadline) {
+  if (bytes > budget_bytes)
+    return fail(ErrorCode::invalid_argument, "staging: {} bytes are needed at once, the budget is {} bytes", bytes, budget_bytes);
+  State::Claim claim;
+  bool claimed = false;
+  const auto try_claim = [&] { return claimed = state_->claim(bytes, budget_bytes, claim); };
+  state_->monitor->change(try_claim);
+  if (!claimed) {
+    MARK("staging_pool.waited");
+    TRY(state_->monitor->wait("staging memory", try_claim, deadline));
+  }
+  claim.freed.clear();
+  if (claim.reused.bytes.empty()) {
+    Result<port::Buffer> allocated = device_.allocate_staging(bytes);
+    if (!allocated) {
+      state_->monitor->change([&] { state_->held_bytes -= bytes; });
+      return fail(std::move(allocated).error());
+    }
+    claim.reused = *std::move(allocated);
+  } else {
+    MARK("staging_pool.reused");
+  }
+  const ByteSpan span = claim.reused.bytes;
+  const auto give_back = [state = state_, buffer = std::move(claim.reused)](void*) mutable { state->give_back(buffer); };
+  return port::Buffer{span, std::shared_ptr<void>(span.data(), give_back), MemoryKind::host};
+}
+
+void StagingPool::trim() {
+  std::vector<port::Buffer> freed;
+  state_->monitor->change([&] {
+    freed.swap(state_->idle);
+    for (const port::Buffer& buffer : freed) state_->held_bytes -= buffer.bytes.size();
+  });
+}
+
+std::uint64_t StagingPool::held_bytes() const {
+  std::uint64_t bytes = 0;
+  state_->monitor->change([&] { bytes = state_->held_bytes; });
+  return bytes;
+}
+
+std::uint64_t StagingPool::peak_bytes() const {
+  std::uint64_t bytes = 0;
+  state_->monitor->change([&] { bytes = state_->peak_bytes; });
+  return bytes;
+}
+
+}  // namespace holdfast::protocol

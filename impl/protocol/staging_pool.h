@@ -1,0 +1,38 @@
+// Staging memory of a session: bounded, reused, and given back when the last owner of a buffer is gone, an abandoned write included.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+
+#include "impl/port/device.h"
+#include "impl/port/tasks.h"
+
+namespace holdfast::protocol {
+
+/// Used by any of the session's tasks. The doors must outlive it and its buffers.
+class StagingPool {
+ public:
+  StagingPool(port::Device& device, port::Tasks& tasks);
+  /// Frees what is idle; the rest is freed as it comes back.
+  ~StagingPool();
+  StagingPool(const StagingPool&) = delete;
+  StagingPool& operator=(const StagingPool&) = delete;
+
+  /// At least `bytes` of staging memory (Device::allocate_staging); its bytes are those of an earlier use. It comes back to the pool when the last copy of
+  /// its owner is gone. Blocks until the pool, with it, holds at most `budget_bytes`, what is idle included: idle buffers are reused, or freed.
+  /// Errors: invalid_argument when `bytes` alone is more than the budget; timeout; what the device says.
+  Result<port::Buffer> acquire(std::size_t bytes, std::uint64_t budget_bytes, port::Deadline deadline);
+
+  /// Frees what is idle.
+  void trim();
+
+  std::uint64_t held_bytes() const;  ///< in use and idle
+  std::uint64_t peak_bytes() const;  ///< the most that was ever held
+
+ private:
+  struct State;
+  port::Device& device_;
+  std::shared_ptr<State> state_;  // shared with the buffers that are in use
+};
+
+}  // namespace holdfast::protocol

@@ -1,0 +1,178 @@
+// Saves that go on beside the trainer: what is stored are the values of the call, whatever the trainer does next; errors, cancels and handles that are
+// dropped are the same on every rank.
+#include <algorithm>
+
+#include "impl/core/mark.h"
+#include "impl/protocol/pending_save.h"
+#include "properties/device_state.h"
+#include "properties/doubles.h"
+#include "properties/job.h"
+#include "properties/property.h"
+
+namespace holdfast::properties {
+namespace {
+
+using protocol::Checkpointed;
+using protocol::PendingSave;
+using protocol::Saved;
+using Wrong = std::optional<std::string>;
+using Act = std::function<Wrong(const port::Env&, Rank, const gen::DrawnCase&)>;
+
+constexpr port::Duration patience = std::chrono::seconds(60);
+
+/// Runs `act` on every rank of the saving job; gives what went wrong first.
+Wrong on_every_rank(World& world, const gen::DrawnCase& drawn, const Act& act) {
+  world.reset();
+  std::vector<Wrong> wrong(static_cast<std::size_t>(drawn.saved.world_size));
+  const auto problems = world.run(drawn.saved.world_size, drawn.seed, [&](const port::Env& env, Rank rank) {
+    wrong[static_cast<std::size_t>(rank.value)] = act(env, rank, drawn);
+  });
+  for (std::size_t r = 0; r < wrong.size(); ++r) {
+    if (wrong[r]) return fmt::format("rank {}: {}", r, *wrong[r]);
+  }
+  if (!problems.empty()) return problems.front();
+  return std::nullopt;
+}
+
+/// The trainer's step: every element of every tensor changes, in place.
+void train(gen::RankState& state) {
+  for (Bytes& memory : state.memory) {
+    for (std::byte& byte : memory) byte = ~byte;
+  }
+}
+
+/// The trainer's own collective, on its own channel: a ring.
+Status talk(const port::Env& env, Rank rank, std::uint64_t turn) {
+  const int ranks = env.net.world_size();
+  if (ranks == 1) return {};
+  const port::Deadline deadline = env.clock.after(patience);
+  const port::Tag tag{9, turn};
+  TRY(env.net.send(Rank{(rank.value + 1) % ranks}, tag, Bytes(8, std::byte{1}), deadline));
+  TRY(env.net.receive(Rank{(rank.value + ranks - 1) % ranks}, tag, deadline));
+  return {};
+}
+
+/// What `directory` (or the newest) holds, compared with `values`.
+Wrong loads(protocol::Session& session, const gen::StateSpec& spec, Rank rank, const gen::WholeValues& values,
+            std::optional<std::string> directory = {}) {
+  gen::RankState state = make_destination(spec, rank);
+  const auto loaded = protocol::load(session, state.dict, {.directory = std::move(directory)});
+  if (!loaded) return "load: " + to_string(loaded.error());
+  return difference(state, spec, rank, values);
+}
+
+/// Two saves on each other's heels; between them the tensors change, and then their memory goes away.
+Wrong stores_the_snapshot(const port::Env& env, Rank rank, const gen::DrawnCase& drawn) {
+  protocol::Session session(env, {.coordinator = drawn.coordinator});
+  const bool wait_first = drawn.seed % 2 == 0;
+  std::vector<std::string> directories;
+  std::vector<PendingSave> pending;
+  for (std::uint64_t turn = 1; turn <= 2; ++turn) {
+    gen::RankState state = make_state(drawn.saved, rank, make_values(drawn.saved, drawn.seed + turn));
+    auto started =
+        protocol::async_save(session, state.dict, {.step = Step{static_cast<std::int64_t>(turn)}, .block_bytes = drawn.block_bytes});
+    if (!started) return "async_save: " + to_string(started.error());
+    train(state);
+    if (const Status talked = talk(env, rank, turn); !talked) return fmt::format("the trainer's collective: {}", talked.error());
+    pending.push_back(*std::move(started));
+    if (wait_first && !pending.back().wait(env.clock.after(patience))) return "the save did not end";
+    // Here the state's memory is freed, while the save may still be writing.
+  }
+  for (PendingSave& save : pending) {
+    const auto outcome = save.wait(env.clock.after(patience));
+    if (!outcome) return "a save did not end";
+    if (!*outcome) return "save: " + to_string(outcome->error());
+    directories.push_back((*outcome)->directory);
+  }
+  for (std::uint64_t turn = 1; turn <= 2; ++turn) {
+    const gen::WholeValues values = make_values(drawn.saved, drawn.seed + turn);
+    if (auto wrong = loads(session, drawn.saved, rank, values, directories[turn - 1])) return fmt::format("save {}: {}", turn, *wrong);
+  }
+  MARK("property.async_snapshot");
+  return std::nullopt;
+}
+
+bool waits(const gen::DrawnCase& drawn, Rank rank) { return (drawn.seed >> (rank.value % 16)) % 2 == 0; }
+
+/// The writing fails on the chosen ranks after the call has returned. Ranks that do not wait for it are named by the next save, exactly.
+Wrong tells_errors_later(const port::Env& env, Rank rank, const gen::DrawnCase& drawn) {
+  protocol::Session session(env, {.coordinator = drawn.coordinator});
+  gen::RankState state = make_state(drawn.saved, rank, make_values(drawn.saved, drawn.seed));
+  const auto ordinary = std::make_shared<protocol::SegmentWriter>(env, session.staging(), protocol::SegmentWriterOptions{Step{1}, 64, {}});
+  const FaultyRank fault{rank, {{model::Hook::write_data_async, drawn.chosen}}, &env.tasks};
+  auto started = protocol::async_save(session, state.dict, {.step = Step{1}, .writer = std::make_shared<FaultyWriter>(ordinary, fault)});
+  if (!started) return "async_save: " + to_string(started.error());
+  if (waits(drawn, rank)) {
+    const auto outcome = started->wait(env.clock.after(patience));
+    if (!outcome || *outcome) return "the save that failed ended well, or not at all";
+    if (outcome->error().failures.ranks() != drawn.chosen) return "wait: " + to_string(outcome->error());
+  }
+  std::vector<Rank> silent;
+  for (Rank r{0}; r.value < drawn.saved.world_size; ++r.value) {
+    if (!waits(drawn, r)) silent.push_back(r);
+  }
+  const auto next = protocol::save(session, state.dict, {.step = Step{2}});
+  if (silent.empty() != next.has_value())
+    return next ? "an error that nobody waited for was forgotten" : "next save: " + to_string(next.error());
+  if (!next && next.error().failures.ranks() != silent) return "next save: " + to_string(next.error());
+  if (!next) MARK("property.async_error_at_next_call");
+  const auto last = protocol::save(session, state.dict, {.step = Step{3}});
+  if (!last) return "last save: " + to_string(last.error());
+  return loads(session, drawn.saved, rank, make_values(drawn.saved, drawn.seed));
+}
+
+/// Some ranks give the save up: every rank hears the same, and only they are named.
+Wrong cancels_together(const port::Env& env, Rank rank, const gen::DrawnCase& drawn) {
+  protocol::Session session(env, {.coordinator = drawn.coordinator});
+  const gen::WholeValues values = make_values(drawn.saved, drawn.seed);
+  gen::RankState state = make_state(drawn.saved, rank, values);
+  auto started = protocol::async_save(session, state.dict, {.step = Step{1}});
+  if (!started) return "async_save: " + to_string(started.error());
+  if (std::ranges::binary_search(drawn.chosen, rank)) {
+    if (drawn.seed % 2 == 1) env.clock.sleep_until(env.clock.now() + std::chrono::microseconds(drawn.seed % 2000));
+    started->cancel();
+  }
+  const auto outcome = started->wait(env.clock.after(patience));
+  if (!outcome) return "the cancelled save did not end";
+  if (!*outcome) {
+    const std::vector<Rank> failed = outcome->error().failures.ranks();
+    if (failed.empty() || !std::ranges::includes(drawn.chosen, failed)) return "wait: " + to_string(outcome->error());
+    if (outcome->error().outcome != Outcome::failed) return "a cancelled save must be known to have failed";
+  } else if (auto wrong = loads(session, drawn.saved, rank, values)) {
+    return "the cancel came too late, but " + *wrong;
+  }
+  const auto next = protocol::save(session, state.dict, {.step = Step{2}});
+  if (!next) return "next save: " + to_string(next.error());
+  return loads(session, drawn.saved, rank, values);
+}
+
+Property property(std::string id, std::string invariants, std::string statement, Act act, std::vector<std::string> marks) {
+  return {std::move(id),
+          std::move(invariants),
+          std::move(statement),
+          {"sim", "threads"},
+          [act = std::move(act)](World& world, const gen::DrawOptions& options) {
+            return gen::for_all(options, [&](const gen::DrawnCase& drawn) { return on_every_rank(world, drawn, act); });
+          },
+          std::move(marks)};
+}
+
+}  // namespace
+
+std::vector<Property> async_properties() {
+  return {
+      property("async-snapshot", "S6 L1 L4",
+               "An asynchronous save stores the values of the moment of the call, though the trainer changes and frees them at once and "
+               "talks meanwhile.",
+               stores_the_snapshot, {"property.async_snapshot"}),
+      property(
+          "async-errors", "A1 A3 L1 L2",
+          "An error of an asynchronous save is told by wait, or else by the next call, naming exactly the ranks that have not heard of it.",
+          tells_errors_later, {"property.async_error_at_next_call", "settle.unobserved_error"}),
+      property("async-cancel", "S5 A1 L1 L2",
+               "A save that some ranks cancel fails on every rank, naming only them, or it was too late and it is committed.",
+               cancels_together, {"save.cancelled"}),
+  };
+}
+
+}  // namespace holdfast::properties
