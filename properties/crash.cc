@@ -61,6 +61,18 @@ gen::Outcome random_faults(World& /*world*/, const gen::DrawOptions& options) {
   });
 }
 
+/// The same with a save that goes on beside the trainer.
+gen::Outcome random_faults_async(World& /*world*/, const gen::DrawOptions& options) {
+  return gen::for_all(options, [](const gen::DrawnCase& drawn) {
+    SaveWorkload workload(drawn.saved, {.name = "async-save-over-existing",
+                                        .coordinator = drawn.coordinator,
+                                        .block_bytes = drawn.block_bytes,
+                                        .async = true,
+                                        .recovered_spec = drawn.loaded});
+    return first_failure(sim::random_campaign(workload, {.seed = drawn.seed, .cases = 5}));
+  });
+}
+
 /// A crash at the very end, with nothing else wrong: what was acknowledged is durable.
 gen::Outcome durable_after_acknowledgement(World& /*world*/, const gen::DrawOptions& options) {
   return gen::for_all(options, [](const gen::DrawnCase& drawn) -> std::optional<std::string> {
@@ -97,6 +109,12 @@ std::vector<Property> crash_properties() {
        "Up to three faults anywhere, and a crash, leave the old checkpoint or the new one, for any job that recovers.",
        {"sim"},
        random_faults,
+       {"judge.loaded_old", "judge.loaded_new", "judge.unknown_outcome", "load.fell_back", "recover.swept"}},
+      {"crash-async",
+       "S1 S2 S3 S4 S5 S6 S7 S9 L1 L2 L4 A1",
+       "The same when the save is asynchronous, and the trainer changes and frees its tensors at once.",
+       {"sim"},
+       random_faults_async,
        {"judge.loaded_old", "judge.loaded_new", "judge.unknown_outcome", "load.fell_back", "recover.swept"}},
       {"durable-after-ack",
        "S2 A4",

@@ -40,6 +40,9 @@ Checkpointed<PendingSave> async_save(Session& session, const StateDict& state, c
 
   const auto pending = std::make_shared<PendingState>(session.env().tasks.make_monitor());
   const auto conclude = [run, pending] {
+    bool first = false;
+    pending->monitor->change([&] { first = !std::exchange(pending->concluding, true); });
+    if (!first) return;  // a task that was said not to start did
     Checkpointed<Saved> outcome = run->conclude(pending.get());
     pending->monitor->change([&] { pending->outcome = std::move(outcome); });
   };

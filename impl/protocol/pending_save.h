@@ -14,8 +14,9 @@ struct PendingState {
 
   std::shared_ptr<port::Monitor> monitor;  // over everything below
   std::optional<Checkpointed<Saved>> outcome;
-  bool observed = false;   ///< somebody has been given the outcome
-  bool cancelled = false;  ///< the trainer gave it up
+  bool concluding = false;  ///< somebody has begun to bring the save to its end
+  bool observed = false;    ///< somebody has been given the outcome
+  bool cancelled = false;   ///< the trainer gave it up
 };
 
 /// The handle of a save under way. Dropped, the save goes on, and an error of it is told by the session's next call.

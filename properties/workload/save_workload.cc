@@ -5,6 +5,7 @@
 
 #include "impl/core/check.h"
 #include "impl/core/mark.h"
+#include "impl/protocol/pending_save.h"
 #include "impl/protocol/recover.h"
 #include "properties/gen/layout_file.h"
 #include "properties/workload/judge.h"
@@ -56,9 +57,29 @@ void SaveWorkload::act(const port::Env& env, Rank rank) {
   const auto r = static_cast<std::size_t>(rank.value);
   protocol::Session session(env, {.coordinator = options_.coordinator});
   const port::TimePoint started = env.clock.now();
-  saves_[r] =
-      protocol::save(session, states_[r].dict, {.step = new_step, .deadline = options_.deadline, .block_bytes = options_.block_bytes});
+  const protocol::SaveOptions options{.step = new_step, .deadline = options_.deadline, .block_bytes = options_.block_bytes};
+  saves_[r] = options_.async ? save_async(session, rank, options) : protocol::save(session, states_[r].dict, options);
   late_[r] = is_late(env, started);
+}
+
+protocol::Checkpointed<protocol::Saved> SaveWorkload::save_async(protocol::Session& session, Rank rank,
+                                                                 const protocol::SaveOptions& options) {
+  const port::TimePoint started = session.env().clock.now();
+  protocol::Checkpointed<protocol::PendingSave> pending = [&] {
+    gen::RankState state = make_state(spec_, rank, new_);
+    auto save = protocol::async_save(session, state.dict, options);
+    for (Bytes& memory : state.memory) std::ranges::fill(memory, std::byte{0xEE});
+    return save;
+  }();
+  if (!pending) return tl::unexpected(std::move(pending).error());
+  // It ends by its own deadline. The wait itself may be made to hang: then what came meanwhile is there for a second one.
+  port::Clock& clock = session.env().clock;
+  auto outcome = pending->wait({started + options.deadline + std::chrono::seconds(2)});
+  if (!outcome) outcome = pending->wait(clock.after(std::chrono::seconds(2)));
+  if (outcome) return *std::move(outcome);
+  FailureMap failures;
+  failures.add(rank, error(ErrorCode::timeout, "the save that was started never ended"));
+  return tl::unexpected(CheckpointError{"pending", Outcome::unknown, std::move(failures), {}});
 }
 
 /// Calls that have no deadline of their own may come a little late, each by a delay that was injected.
