@@ -5,6 +5,7 @@
 #include "impl/api/folder.h"
 #include "impl/backend/posix/posix_storage.h"
 #include "impl/protocol/files.h"
+#include "impl/protocol/segment_file.h"
 
 namespace holdfast {
 
@@ -55,6 +56,28 @@ Result<format::Manifest> Checkpoints::manifest(const std::string& directory) {
   const SharedBytes bytes = TRY(protocol::read_file(*storage_, path, protocol::manifest_bytes_max, soon()));
   const format::ManifestReader reader = TRY(format::ManifestReader::open(bytes, path));
   return reader.decode();
+}
+
+Result<std::vector<ChunkPlace>> Checkpoints::places(const std::string& directory, const format::Manifest& manifest,
+                                                    const std::string& tensor) {
+  const auto found = manifest.tensors.find(tensor);
+  if (found == manifest.tensors.end()) return fail(ErrorCode::not_found, "\"{}\" holds no tensor \"{}\"", directory, tensor);
+  const format::TensorRecord& record = found->second;
+  std::vector<ChunkPlace> places;
+  Status looked_up;
+  record.metadata.chunks.for_each([&](ChunkSet::Id id, const Box& box) {
+    if (!looked_up) return;
+    looked_up = [&]() -> Status {
+      const format::SegmentRecord& segment = manifest.segments[TRY(manifest.segment_of(record, id))];
+      const auto file = TRY(protocol::SegmentFile::open(*storage_, directory, segment, soon()));
+      const std::uint64_t offset = TRY(file.place_of(tensor, record.metadata, box));
+      const std::uint64_t bytes = static_cast<std::uint64_t>(box.volume()) * size_bytes(record.metadata.dtype);
+      places.push_back({box, file.path(), segment.header_bytes + offset, bytes});
+      return {};
+    }();
+  });
+  TRY(looked_up);
+  return places;
 }
 
 Result<VerifyReport> Checkpoints::verify(const std::string& directory, const VerifyProgress& progress) {

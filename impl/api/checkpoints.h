@@ -3,6 +3,7 @@
 
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "impl/api/job.h"
 #include "impl/format/manifest.h"
@@ -30,6 +31,14 @@ using protocol::VerifyReport;
 /// One Error for what a save or load says of all ranks: corrupt when damage is all there was, unknown_outcome when only the storage can
 /// tell whether there is a new checkpoint, else the code of the lowest failed rank.
 Error to_error(const CheckpointError& error);
+
+/// One chunk of a stored tensor: row-major bytes of its box.
+struct ChunkPlace {
+  Box box;
+  std::string file;               ///< relative to the folder
+  std::uint64_t file_offset = 0;  ///< bytes
+  std::uint64_t bytes = 0;
+};
 
 /// Used by one thread at a time.
 class Checkpoints {
@@ -59,6 +68,9 @@ class Checkpoints {
   Result<std::string> latest();
   /// What the commit record in `directory` says. Errors: not_found; corrupt, unsupported when it cannot be read.
   Result<format::Manifest> manifest(const std::string& directory);
+  /// Where each chunk of a tensor lies, in the order of the chunks; `manifest` is the one in `directory`. Reads the header of each segment that
+  /// holds one. Errors: not_found for a tensor that is not there; corrupt.
+  Result<std::vector<ChunkPlace>> places(const std::string& directory, const format::Manifest& manifest, const std::string& tensor);
   /// Reads and compares every byte of one attempt. Damage is a finding; not_found when it was never committed.
   Result<VerifyReport> verify(const std::string& directory, const VerifyProgress& progress = {});
   /// The same for every committed checkpoint and the hint `latest`. not_found when there is none.

@@ -71,7 +71,7 @@ reports::FileOf files_of(const std::vector<SavePlan>& plans) {
     for (const WriteItem& item : plans[r].items) {
       const bool is_value = item.type == WriteItemType::bytes;
       files[item.index] =
-          is_value ? fmt::format("bytes-{:05}-{:03}.bin", rank, values++) : format::segment_name(rank, boxes[item.index.fqn]++);
+          is_value ? format::value_name(rank, values++) : format::segment_name(format::segment_of_box(rank, boxes[item.index.fqn]++));
     }
   }
   return files;

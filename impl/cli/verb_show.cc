@@ -38,26 +38,25 @@ std::string tensor_line(const std::string& name, const format::TensorRecord& rec
                      count_text(record.metadata.chunks.size(), "chunk"), to_string(record.digest));
 }
 
-Result<Report> show_tensor(const std::string& directory, const format::Manifest& manifest, const std::string& name) {
+Result<Report> show_tensor(Checkpoints& checkpoints, const std::string& directory, const format::Manifest& manifest,
+                           const std::string& name) {
   const auto found = manifest.tensors.find(name);
   if (found == manifest.tensors.end()) {
     return fail(ErrorCode::not_found, "{} holds no tensor \"{}\"; holdfast show lists its {}", directory, name, manifest.tensors.size());
   }
-  const format::TensorRecord& record = found->second;
   Report report;
-  report.text = tensor_line(name, record);
+  report.text = tensor_line(name, found->second);
   report.json = head_of(directory, manifest);
-  report.json["tensor"] = tensor_json(name, record);
+  report.json["tensor"] = tensor_json(name, found->second);
   Json chunks = Json::array();
-  for (std::size_t chunk = 0; chunk < record.locations.size(); ++chunk) {
-    const Box box = record.metadata.chunks.box(chunk);
-    const format::ChunkLocation& location = record.locations[chunk];
-    const format::SegmentRecord& segment = manifest.segments[location.segment];
-    const std::uint64_t offset = segment.header_bytes + location.offset;
-    const std::uint64_t bytes = static_cast<std::uint64_t>(box.volume()) * size_bytes(record.metadata.dtype);
-    report.text += fmt::format("  {:<28} {} @ {}+{}\n", to_string(box), segment.path, offset, bytes);
-    chunks.push_back(
-        {{"offset", json_of(box.offset)}, {"size", json_of(box.size)}, {"file", segment.path}, {"file_offset", offset}, {"bytes", bytes}});
+  for (const ChunkPlace& place : TRY(checkpoints.places(directory, manifest, name))) {
+    const std::string file = place.file.substr(directory.size() + 1);
+    report.text += fmt::format("  {:<28} {} @ {}+{}\n", to_string(place.box), file, place.file_offset, place.bytes);
+    chunks.push_back({{"offset", json_of(place.box.offset)},
+                      {"size", json_of(place.box.size)},
+                      {"file", file},
+                      {"file_offset", place.file_offset},
+                      {"bytes", place.bytes}});
   }
   report.json["chunks"] = chunks;
   return report;
@@ -79,14 +78,14 @@ Report show_all(const std::string& directory, const format::Manifest& manifest) 
   }
   if (!manifest.bytes.empty()) report.text += "\nbyte values\n";
   for (const auto& [name, record] : manifest.bytes) {
-    report.text += fmt::format("{:<40} {} bytes  {}  {}\n", name, record.bytes, record.path, to_string(record.digest));
-    values.push_back({{"name", name}, {"bytes", record.bytes}, {"file", record.path}, {"digest", to_string(record.digest)}});
+    report.text += fmt::format("{:<40} {} bytes  {}  {}\n", name, record.bytes, record.path(), to_string(record.digest));
+    values.push_back({{"name", name}, {"bytes", record.bytes}, {"file", record.path()}, {"digest", to_string(record.digest)}});
   }
   report.text += "\nsegments\n";
   for (const format::SegmentRecord& segment : manifest.segments) {
-    report.text += fmt::format("{:<40} {} bytes, header {}  {}\n", segment.path, segment.file_bytes, segment.header_bytes,
+    report.text += fmt::format("{:<40} {} bytes, header {}  {}\n", segment.path(), segment.file_bytes, segment.header_bytes,
                                to_string(segment.header_digest));
-    segments.push_back({{"file", segment.path},
+    segments.push_back({{"file", segment.path()},
                         {"bytes", segment.file_bytes},
                         {"header_bytes", segment.header_bytes},
                         {"header_digest", to_string(segment.header_digest)}});
@@ -103,7 +102,7 @@ Result<Report> show(const Arguments& arguments, const Console& console) {
   const std::string directory = TRY(choose(folder.checkpoints(), location, console));
   const Result<format::Manifest> manifest = folder.checkpoints().manifest(directory);
   if (!manifest) return fail(within(manifest.error(), "show {} of \"{}\"", directory, location.folder));
-  if (!arguments.tensor.empty()) return show_tensor(directory, *manifest, arguments.tensor);
+  if (!arguments.tensor.empty()) return show_tensor(folder.checkpoints(), directory, *manifest, arguments.tensor);
   return show_all(directory, *manifest);
 }
 

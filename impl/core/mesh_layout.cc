@@ -220,7 +220,7 @@ Status check_placement(const MeshLayout& layout, std::size_t axis, const Dims& s
   }
   std::int64_t sum = 0;
   for (const std::int64_t size : segments->lengths) {
-    if (size < 0 || size > shape[static_cast<std::size_t>(dim)]) return wrong("a segment of a length that cannot be");
+    if (size < 0 || size > shape[static_cast<std::size_t>(dim)] - sum) return wrong("a segment of a length that cannot be");
     sum += size;
   }
   if (sum != shape[static_cast<std::size_t>(dim)]) {
@@ -251,10 +251,10 @@ Status check_flat(const MeshLayout& layout, const Dims& shape) {
     used[a] = true;
   }
   if (flat.offset < 0 || flat.run < 1 || flat.unit < 1) return wrong("a flat cut needs offset >= 0, run >= 1, unit >= 1");
-  constexpr std::int64_t limit = std::int64_t{1} << 62;
-  if (flat.offset > limit || flat.run > limit / runs(layout)) return wrong("a flat cut over 2^62 elements");
+  constexpr std::int64_t limit = std::int64_t{1} << 61;  // the sum of any three of these numbers is below 2^63
+  if (flat.offset > limit || flat.unit > limit || flat.run > limit / runs(layout)) return wrong("a flat cut over 2^61 elements");
   const std::int64_t largest = uncut_elements(layout, shape, 0);
-  if (flat.run * runs(layout) < flat.offset + largest) {
+  if (flat.run * runs(layout) - flat.offset < largest) {
     return wrong(fmt::format("{} runs of {} elements do not reach the end of {} at {}", runs(layout), flat.run, largest, flat.offset));
   }
   if (flat.unit < largest && !joins_only_first_dimension(layout, shape)) {

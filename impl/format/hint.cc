@@ -1,30 +1,26 @@
 #include "impl/format/hint.h"
 
-#include <algorithm>
-
 #include "impl/core/check.h"
 #include "impl/core/digest.h"
+#include "impl/format/file_names.h"
 
 namespace holdfast::format {
 namespace {
-
-bool plain(std::string_view name) {
-  return !name.empty() && name.size() <= 255 && std::ranges::all_of(name, [](char c) { return c > ' ' && c < 0x7f && c != '/'; });
-}
 
 std::string line(std::string_view name) { return fmt::format("{} {}\n", name, to_string(block_digest(as_bytes(name)))); }
 
 }  // namespace
 
 Bytes encode_hint(std::string_view attempt_directory) {
-  CHECK(plain(attempt_directory), "hint at \"{}\"", attempt_directory);
+  CHECK(is_directory_name(attempt_directory), "hint at \"{}\"", attempt_directory);
   return to_bytes(as_bytes(line(attempt_directory)));
 }
 
 Result<std::string> decode_hint(ByteView bytes, std::string_view path) {
   const std::string_view text = as_text(bytes);
   const std::string_view name = text.substr(0, text.find(' '));
-  if (!plain(name) || text != line(name)) return fail(ErrorCode::corrupt, "\"{}\": no hint at a checkpoint, or a damaged one", path);
+  if (!is_directory_name(name) || text != line(name))
+    return fail(ErrorCode::corrupt, "\"{}\": no hint at a checkpoint, or a damaged one", path);
   return std::string(name);
 }
 

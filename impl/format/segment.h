@@ -16,7 +16,9 @@
 
 namespace holdfast::format {
 
-inline constexpr std::uint64_t segment_alignment = 4096;       ///< bytes: the data area starts on a multiple of it
+inline constexpr std::uint64_t segment_alignment = 4096;  ///< bytes: the data area starts on a multiple of it
+inline constexpr std::uint64_t header_pages_max =
+    65535;  ///< headers in units of it, as a manifest counts them; longer than any header can be
 inline constexpr std::uint32_t default_block_bytes = 1 << 20;  ///< bytes of data that share one block digest
 inline constexpr std::size_t generation_bytes_max = 128;       ///< a generation: at most so many letters, digits and any of ._-+:@/
 

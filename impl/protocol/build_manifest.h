@@ -17,8 +17,11 @@ struct ManifestHead {
   std::uint32_t block_bytes = 0;
 };
 
-/// Every chunk and every byte value of `metadata` gets its place. Errors: corrupt when a result cannot be decoded, belongs to nothing in the
-/// metadata or comes twice, or when a chunk or value has no result: then the checkpoint must not be committed.
+/// Every chunk and every byte value of `metadata` gets its place; the digests of a tensor's chunks are summed. Of a mesh every box must
+/// come from its rank, in the segment that format::segment_of_box() names; time and memory go with the results, not with the ranks.
+/// Requires: results[r] in the order in which rank r wrote.
+/// Errors, and then the checkpoint must not be committed: corrupt when a result cannot be decoded, belongs to nothing in the metadata or
+/// comes twice, or when a chunk or value has no result; unsupported beyond what a manifest can hold.
 Result<format::Manifest> build_manifest(const ManifestHead& head, const Metadata& metadata,
                                         const std::vector<std::vector<WriteResult>>& results);
 

@@ -1,6 +1,7 @@
 #include "impl/protocol/segment_file.h"
 
 #include <algorithm>
+#include <numeric>
 
 #include "impl/core/mutate.h"
 #include "impl/protocol/files.h"
@@ -9,7 +10,7 @@ namespace holdfast::protocol {
 
 Result<SegmentFile> SegmentFile::open(port::Storage& storage, const std::string& directory, const format::SegmentRecord& record,
                                       port::Deadline deadline) {
-  std::string path = join(directory, record.path);
+  std::string path = join(directory, record.path());
   Result<port::FileId> file = storage.open(path, deadline);
   if (!file && file.error().code == ErrorCode::not_found) return fail(ErrorCode::corrupt, "segment \"{}\" is missing", path);
   if (!file) return fail(std::move(file).error());
@@ -20,7 +21,7 @@ Result<SegmentFile> SegmentFile::open(port::Storage& storage, const std::string&
 
 SegmentFile::SegmentFile(SegmentFile&& other) noexcept
     : storage_(std::exchange(other.storage_, nullptr)), file_(other.file_), path_(std::move(other.path_)),
-      header_(std::move(other.header_)) {}
+      header_(std::move(other.header_)), by_name_(std::move(other.by_name_)) {}
 
 SegmentFile::~SegmentFile() {
   if (storage_) (void)storage_->close(file_);  // nothing was written
@@ -47,7 +48,26 @@ Status SegmentFile::read_header(const std::string& directory, const format::Segm
   if (header_.layout.file_bytes() != size || header_.layout.header_bytes != record.header_bytes) {
     return fail(ErrorCode::corrupt, "segment \"{}\": its header describes {} bytes, it has {}", path_, header_.layout.file_bytes(), size);
   }
+  by_name_.resize(header_.layout.tensors.size());
+  std::iota(by_name_.begin(), by_name_.end(), 0u);
+  std::ranges::sort(by_name_, {}, [&](std::uint32_t i) -> const std::string& { return header_.layout.tensors[i].name; });
   return {};
+}
+
+Result<std::uint64_t> SegmentFile::place_of(std::string_view tensor, const TensorMetadata& metadata, const Box& box) const {
+  const auto& tensors = header_.layout.tensors;
+  const auto name_of = [&](std::uint32_t i) -> std::string_view { return tensors[i].name; };
+  const auto found = std::ranges::lower_bound(by_name_, tensor, {}, name_of);
+  if (found == by_name_.end() || name_of(*found) != tensor) {
+    return fail(ErrorCode::corrupt, "segment \"{}\" holds no box of tensor \"{}\", the manifest says {}", path_, tensor, to_string(box));
+  }
+  const format::SegmentTensor& held = tensors[*found];
+  if (held.box == box && held.dtype == metadata.dtype && held.shape == metadata.shape) return held.offset;
+  const auto say = [](const Box& part, DType dtype, const Dims& shape) {
+    return fmt::format("box {} of {} {}", to_string(part), to_string(dtype), to_string({shape.data(), shape.size()}));
+  };
+  return fail(ErrorCode::corrupt, "segment \"{}\" holds of tensor \"{}\" {}, the manifest says {}", path_, tensor,
+              say(held.box, held.dtype, held.shape), say(box, metadata.dtype, metadata.shape));
 }
 
 std::string SegmentFile::describe_block(std::size_t block) const {

@@ -25,6 +25,9 @@ class SegmentFile {
   const format::SegmentHeader& header() const { return header_; }
   const std::string& path() const { return path_; }
 
+  /// Where the box of a tensor starts in the data area, in bytes. Errors: corrupt, when the segment holds another box of it, or none.
+  Result<std::uint64_t> place_of(std::string_view tensor, const TensorMetadata& metadata, const Box& box) const;
+
   /// Bytes [begin, end) of the data area, whole blocks, verified.
   struct Run {
     std::uint64_t begin = 0;
@@ -45,6 +48,7 @@ class SegmentFile {
   port::FileId file_;
   std::string path_;
   format::SegmentHeader header_;
+  std::vector<std::uint32_t> by_name_;  ///< positions in header_.layout.tensors
 };
 
 }  // namespace holdfast::protocol

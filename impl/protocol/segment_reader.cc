@@ -33,8 +33,7 @@ Result<Metadata> SegmentReader::read_metadata(const Role& role) {
   Result<SharedBytes> bytes = read_file(env_.storage, path, manifest_bytes_max, role.work);
   if (!bytes) return fail(std::move(bytes).error());
   manifest_ = TRY(format::ManifestReader::open(*bytes, path));
-  metadata_ = manifest_->metadata();
-  return metadata_;
+  return manifest_->metadata();
 }
 
 Status SegmentReader::set_up_storage_reader(const Metadata& /*metadata*/, const Role& role) {
@@ -50,9 +49,14 @@ Result<port::Future<void>> SegmentReader::read_data(LoadPlan plan, std::shared_p
   return port::Future<void>::ready(read(plan, *planner));
 }
 
-Result<SegmentReader::Want> SegmentReader::locate(const ReadItem& item, std::uint32_t& segment) const {
-  const auto entry = metadata_.entries.find(item.storage_index.fqn);
-  const auto* tensor = entry == metadata_.entries.end() ? nullptr : std::get_if<TensorMetadata>(&entry->second);
+Result<SegmentReader::Want> SegmentReader::locate(const ReadItem& item, Records& records, std::uint32_t& segment) const {
+  auto record = records.find(item.storage_index.fqn);
+  if (record == records.end()) {
+    if (const auto tensor = manifest_->find(item.storage_index.fqn)) {
+      record = records.emplace(item.storage_index.fqn, manifest_->tensor(*tensor)).first;
+    }
+  }
+  const TensorMetadata* tensor = record == records.end() ? nullptr : &record->second.metadata;
   const auto chunk = tensor && item.storage_index.offset ? tensor->chunks.find(*item.storage_index.offset) : std::nullopt;
   if (!chunk) return fail(ErrorCode::invalid_argument, "load {}: the checkpoint holds no such chunk", to_string(item.storage_index));
   const Box box = tensor->chunks.box(*chunk);
@@ -60,12 +64,14 @@ Result<SegmentReader::Want> SegmentReader::locate(const ReadItem& item, std::uin
     return fail(ErrorCode::invalid_argument, "load {}: the plan asks for {} of the chunk {}", to_string(item.storage_index),
                 to_string(Box{item.storage_offset, item.lengths}), to_string(box));
   }
-  const format::ChunkLocation location = manifest_->location(*manifest_->find(item.storage_index.fqn), *chunk);
-  segment = location.segment;
-  return Want{&item, box, location.offset, size_bytes(tensor->dtype)};
+  const Result<std::uint32_t> found = manifest_->segment_of(record->second, *chunk);
+  if (!found) return fail(within(found.error(), "load {}", to_string(item.storage_index)));
+  segment = *found;
+  return Want{&item, tensor, box, size_bytes(tensor->dtype)};
 }
 
 Status SegmentReader::read(const LoadPlan& plan, LoadPlanner& planner) {
+  Records records;
   std::map<std::uint32_t, std::vector<Want>> by_segment;
   for (const ReadItem& item : plan.items) {
     if (item.type == ReadItemType::bytes) {
@@ -73,25 +79,23 @@ Status SegmentReader::read(const LoadPlan& plan, LoadPlanner& planner) {
       continue;
     }
     std::uint32_t segment = 0;
-    const Want want = TRY(locate(item, segment));
+    const Want want = TRY(locate(item, records, segment));
     by_segment[segment].push_back(want);
   }
-  for (const auto& [segment, wants] : by_segment) TRY(read_segment(segment, wants, planner));
+  for (auto& [segment, wants] : by_segment) TRY(read_segment(segment, wants, planner));
   return {};
 }
 
-Status SegmentReader::read_segment(std::uint32_t number, const std::vector<Want>& wants, LoadPlanner& planner) {
-  const format::SegmentRecord record = TRY(manifest_->segment(number));
+Status SegmentReader::read_segment(std::uint32_t number, std::vector<Want>& wants, LoadPlanner& planner) {
+  const format::SegmentRecord record = manifest_->segment(number);
   SegmentFile file = TRY(SegmentFile::open(env_.storage, directory_, record, role_.work));
   const format::SegmentLayout& layout = file.header().layout;
 
   std::vector<bool> wanted(layout.block_count(), false);
-  for (const Want& want : wants) {
-    const std::uint64_t chunk_bytes = static_cast<std::uint64_t>(want.chunk.volume()) * want.element_bytes;
-    if (want.chunk_offset > layout.data_bytes || chunk_bytes > layout.data_bytes - want.chunk_offset) {
-      return fail(ErrorCode::corrupt, "load {}: the manifest places it at {}+{} of \"{}\", which holds {} bytes",
-                  to_string(want.item->storage_index), want.chunk_offset, chunk_bytes, file.path(), layout.data_bytes);
-    }
+  for (Want& want : wants) {
+    const Result<std::uint64_t> place = file.place_of(want.item->storage_index.fqn, *want.tensor, want.chunk);
+    if (!place) return fail(within(place.error(), "load {}", to_string(want.item->storage_index)));
+    want.chunk_offset = *place;
     for_each_row(want.chunk.size, want.item->storage_offset, want.item->lengths, [&](std::int64_t element, std::int64_t elements) {
       const std::uint64_t begin = want.chunk_offset + static_cast<std::uint64_t>(element) * want.element_bytes;
       const std::uint64_t end = begin + static_cast<std::uint64_t>(elements) * want.element_bytes;
@@ -123,7 +127,7 @@ Status SegmentReader::read_segment(std::uint32_t number, const std::vector<Want>
 
 Status SegmentReader::read_value(const ReadItem& item, LoadPlanner& planner) {
   const format::BytesRecord record = TRY(manifest_->bytes(item.storage_index.fqn));
-  const std::string path = join(directory_, record.path);
+  const std::string path = join(directory_, record.path());
   Result<SharedBytes> bytes = read_file(env_.storage, path, record.bytes, role_.work);
   if (!bytes && bytes.error().code == ErrorCode::not_found) return fail(ErrorCode::corrupt, "value file \"{}\" is missing", path);
   if (!bytes) return fail(std::move(bytes).error());

@@ -31,23 +31,24 @@ class SegmentReader : public StorageReader {
   const Volume& volume() const { return volume_; }
 
  private:
-  /// An item and where its chunk starts in the data area of a segment.
+  using Records = std::map<std::string_view, format::TensorRecord>;  ///< of the tensors of a plan, each taken from the manifest once
+  /// An item, its chunk, and where that starts in the data area of a segment, once the segment is open.
   struct Want {
     const ReadItem* item;
+    const TensorMetadata* tensor;
     Box chunk;
-    std::uint64_t chunk_offset;
     std::uint32_t element_bytes;
+    std::uint64_t chunk_offset = 0;
   };
   Status read(const LoadPlan& plan, LoadPlanner& planner);
-  Status read_segment(std::uint32_t number, const std::vector<Want>& wants, LoadPlanner& planner);
+  Status read_segment(std::uint32_t number, std::vector<Want>& wants, LoadPlanner& planner);
   Status read_value(const ReadItem& item, LoadPlanner& planner);
-  Result<Want> locate(const ReadItem& item, std::uint32_t& segment) const;
+  Result<Want> locate(const ReadItem& item, Records& records, std::uint32_t& segment) const;
 
   port::Env env_;
   std::string directory_;
   Role role_;
   std::optional<format::ManifestReader> manifest_;
-  Metadata metadata_;
   Volume volume_;
 };
 

@@ -15,6 +15,12 @@ Result<BlockDigest> decode_digest(Decoder& in) {
   return digest;
 }
 
+Result<std::int64_t> take_below(Decoder& in, std::int64_t bound) {
+  const std::uint64_t value = TRY(in.varint());
+  if (value >= static_cast<std::uint64_t>(bound)) return fail(ErrorCode::corrupt, "decode write result: file number {}", value);
+  return static_cast<std::int64_t>(value);
+}
+
 }  // namespace
 
 Bytes encode(const AttemptTicket& ticket) {
@@ -39,28 +45,26 @@ Bytes encode(const TensorPlace& place) {
   Encoder out;
   out.u8(place.segment ? 1 : 0);
   if (place.segment) {
-    out.text(place.segment->path);
+    out.varint(place.segment->id.number);
     out.varint(place.segment->file_bytes);
     out.varint(place.segment->header_bytes);
     encode_digest(out, place.segment->header_digest);
   }
-  out.varint(place.offset);
   for (const std::uint64_t lane : place.digest.lanes) out.u64(lane);
   return out.take();
 }
 
-Result<TensorPlace> decode_tensor_place(ByteView bytes) {
+Result<TensorPlace> decode_tensor_place(ByteView bytes, Rank rank) {
   Decoder in(bytes, "write result");
   TensorPlace place;
   if (TRY(in.u8()) != 0) {
     format::SegmentRecord segment;
-    segment.path = TRY(in.text());
+    segment.id = format::segment_of_box(rank, TRY(take_below(in, format::segments_a_rank_max)));
     segment.file_bytes = TRY(in.varint());
     segment.header_bytes = TRY(in.varint());
     segment.header_digest = TRY(decode_digest(in));
     place.segment = std::move(segment);
   }
-  place.offset = TRY(in.varint());
   for (std::uint64_t& lane : place.digest.lanes) lane = TRY(in.u64());
   TRY(in.finish());
   return place;
@@ -68,16 +72,17 @@ Result<TensorPlace> decode_tensor_place(ByteView bytes) {
 
 Bytes encode(const format::BytesRecord& record) {
   Encoder out;
-  out.text(record.path);
+  out.varint(record.number);
   out.varint(record.bytes);
   encode_digest(out, record.digest);
   return out.take();
 }
 
-Result<format::BytesRecord> decode_bytes_record(ByteView bytes) {
+Result<format::BytesRecord> decode_bytes_record(ByteView bytes, Rank rank) {
   Decoder in(bytes, "write result");
   format::BytesRecord record;
-  record.path = TRY(in.text());
+  record.rank = rank;
+  record.number = static_cast<std::uint32_t>(TRY(take_below(in, std::int64_t{1} << 32)));
   record.bytes = TRY(in.varint());
   record.digest = TRY(decode_digest(in));
   TRY(in.finish());

@@ -21,15 +21,15 @@ Result<AttemptTicket> decode_ticket(ByteView bytes);
 
 /// In WriteResult::storage_data of a tensor item.
 struct TensorPlace {
-  std::optional<format::SegmentRecord> segment;  ///< of the file, told with its first tensor
-  std::uint64_t offset = 0;                      ///< in the data area of the last file told
+  std::optional<format::SegmentRecord> segment;  ///< of the file, told with its first tensor; the others lie in the last file told
   TensorDigest digest;                           ///< of the chunk, taken on the device before the bytes moved
 };
 Bytes encode(const TensorPlace& place);
-Result<TensorPlace> decode_tensor_place(ByteView bytes);
+/// `rank` is the one that sent it.
+Result<TensorPlace> decode_tensor_place(ByteView bytes, Rank rank);
 
 /// In WriteResult::storage_data of a byte item.
 Bytes encode(const format::BytesRecord& record);
-Result<format::BytesRecord> decode_bytes_record(ByteView bytes);
+Result<format::BytesRecord> decode_bytes_record(ByteView bytes, Rank rank);
 
 }  // namespace holdfast::protocol

@@ -39,8 +39,8 @@ struct SegmentWrite::Segment {
 
 Status SegmentWrite::take(const SavePlan& plan, std::shared_ptr<SavePlanner> planner) {
   planner_ = std::move(planner);
-  // A segment holds one box of a tensor at most: the k-th box of a tensor goes to the k-th segment.
-  std::map<std::string_view, std::size_t> boxes;
+  // A segment holds one box of a tensor at most.
+  std::map<std::string_view, std::int64_t> boxes;
   for (const WriteItem& item : plan.items) {
     const SavePlanner::Data source = TRY(planner_->resolve_data(item));
     if (item.type == WriteItemType::bytes) {
@@ -53,7 +53,11 @@ Status SegmentWrite::take(const SavePlan& plan, std::shared_ptr<SavePlanner> pla
     if (!block || block->sizes != item.chunk.size || block->element_bytes != size_bytes(item.dtype)) {
       return fail(ErrorCode::invalid_argument, "save {}: the planner's data is not a block of the item's size", to_string(item.index));
     }
-    const std::size_t segment = boxes[item.index.fqn]++;
+    const std::int64_t box = boxes[item.index.fqn]++;
+    if (box == format::segments_a_rank_max) {
+      return fail(ErrorCode::unsupported, "save \"{}\": rank {} is to write over {} boxes of it", item.index.fqn, rank, box);
+    }
+    const std::size_t segment = format::segment_of_box(rank, box).number;
     if (segment == tensors_.size()) tensors_.emplace_back();
     tensors_[segment].push_back({item, *block});
   }
@@ -107,15 +111,14 @@ Status SegmentWrite::write(Segment& segment, std::vector<WriteResult>& results) 
   const format::SegmentLayout& layout = segment.layout;
   const Bytes header = format::encode_segment_header(layout, block_digests(segment.data(), layout.block_bytes), directory);
   std::ranges::copy(header, segment.staging.bytes.begin());
-  const std::string name = fmt::format("segment-{:05}-{:03}.safetensors", rank, segment.number);
-  TRY(write_new_file(env_.storage, join(directory, name), cut_into_pieces(segment.staging.bytes, block_bytes, segment.staging.owner),
-                     deadline));
+  const format::SegmentId id{rank, static_cast<std::uint16_t>(segment.number)};
+  TRY(write_new_file(env_.storage, join(directory, format::segment_name(id)),
+                     cut_into_pieces(segment.staging.bytes, block_bytes, segment.staging.owner), deadline));
   segment.staging = {};
 
   TensorPlace place;
-  place.segment = format::SegmentRecord{name, layout.file_bytes(), layout.header_bytes, block_digest(header)};
+  place.segment = format::SegmentRecord{id, layout.file_bytes(), layout.header_bytes, block_digest(header)};
   for (std::size_t i = 0; i < segment.tensors.size(); ++i) {
-    place.offset = layout.tensors[i].offset;
     place.digest = segment.digests[i];
     results.push_back({segment.tensors[i].item.index, layout.tensors[i].bytes, encode(place)});
     place.segment.reset();
@@ -125,9 +128,9 @@ Status SegmentWrite::write(Segment& segment, std::vector<WriteResult>& results) 
 
 Status SegmentWrite::write_value(const Value& value, std::size_t number, std::vector<WriteResult>& results) {
   env_.enter("4 write");
-  const std::string name = fmt::format("bytes-{:05}-{:03}.bin", rank, number);
-  TRY(write_new_file(env_.storage, join(directory, name), cut_into_pieces(value.bytes.view(), block_bytes, value.bytes.owner()), deadline));
-  const format::BytesRecord record{name, value.bytes.size(), block_digest(value.bytes.view())};
+  const format::BytesRecord record{rank, static_cast<std::uint32_t>(number), value.bytes.size(), block_digest(value.bytes.view())};
+  TRY(write_new_file(env_.storage, join(directory, record.path()), cut_into_pieces(value.bytes.view(), block_bytes, value.bytes.owner()),
+                     deadline));
   results.push_back({value.item.index, value.bytes.size(), encode(record)});
   return {};
 }

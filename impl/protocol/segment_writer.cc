@@ -77,7 +77,10 @@ Status SegmentWriter::finish(const Metadata& metadata, const std::vector<std::ve
 Status SegmentWriter::publish(const Metadata& metadata, const std::vector<std::vector<WriteResult>>& results) {
   const ManifestHead head{attempt_, ticket_, role_.world_size, options_.block_bytes};
   const format::Manifest manifest = TRY(build_manifest(head, metadata, results));
-  return publish_if_absent(env_.storage, ticket_.directory, manifest_name, format::encode_manifest(manifest), role_.reduce);
+  const SharedBytes bytes = format::encode_manifest(manifest);
+  // A commit record that nobody could read would hide the checkpoint that is there.
+  TRY(format::ManifestReader::open(bytes, join(ticket_.directory, manifest_name)));
+  return publish_if_absent(env_.storage, ticket_.directory, manifest_name, bytes, role_.reduce);
 }
 
 Status SegmentWriter::retire() {

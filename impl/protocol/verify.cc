@@ -27,15 +27,14 @@ class Verifier {
     const Result<SharedBytes> bytes = read_file(storage_, path, manifest_bytes_max, deadline_());
     if (!bytes) return fail(within(bytes.error(), "verify \"{}\"", directory_));
     Result<format::ManifestReader> reader = format::ManifestReader::open(*bytes, path);
-    Result<format::Manifest> manifest = reader ? reader->decode() : fail(reader.error());
     checked(bytes->size());
-    if (!manifest) return found(path, manifest.error());
+    if (!reader) return found(path, reader.error());
+    manifest_ = reader->decode();
     const auto id = plan::parse_directory_name(directory_);
-    if (id && (manifest->step != id->step || manifest->attempt != id->attempt)) {
-      TRY(found(path, error(ErrorCode::corrupt, "it says step {} attempt {}: it belongs to another directory", manifest->step,
-                            manifest->attempt)));
+    if (id && (manifest_.step != id->step || manifest_.attempt != id->attempt)) {
+      TRY(found(path, error(ErrorCode::corrupt, "it says step {} attempt {}: it belongs to another directory", manifest_.step,
+                            manifest_.attempt)));
     }
-    manifest_ = *std::move(manifest);
     TRY(check_leftover(*bytes));
     TRY(check_listing());
     for (std::uint32_t segment = 0; segment < manifest_.segments.size(); ++segment) TRY(check_segment(segment));
@@ -72,8 +71,8 @@ class Verifier {
 
   Status check_listing() {
     std::set<std::string> expected{std::string(manifest_name), std::string(manifest_name) + ".tmp"};
-    for (const format::SegmentRecord& segment : manifest_.segments) expected.insert(segment.path);
-    for (const auto& [key, record] : manifest_.bytes) expected.insert(record.path);
+    for (const format::SegmentRecord& segment : manifest_.segments) expected.insert(segment.path());
+    for (const auto& [key, record] : manifest_.bytes) expected.insert(record.path());
     std::vector<port::DirectoryEntry> entries = TRY(storage_.list(directory_, deadline_()));
     std::ranges::sort(entries);
     for (const port::DirectoryEntry& entry : entries) {
@@ -86,7 +85,7 @@ class Verifier {
 
   Status check_segment(std::uint32_t number) {
     const format::SegmentRecord& record = manifest_.segments[number];
-    const std::string path = join(directory_, record.path);
+    const std::string path = join(directory_, record.path());
     Result<SegmentFile> file = SegmentFile::open(storage_, directory_, record, deadline_());
     if (!file) {
       broken_segments_.insert(number);
@@ -127,13 +126,8 @@ class Verifier {
 
   Status add_digests(std::uint32_t number, const format::SegmentLayout& layout, Bytes& data) {
     for (const format::SegmentTensor& tensor : layout.tensors) {
-      const auto record = manifest_.tensors.find(tensor.name);
-      const auto chunk = record == manifest_.tensors.end() ? std::nullopt : record->second.metadata.chunks.find(tensor.box.offset);
-      const bool known = chunk && record->second.metadata.shape == tensor.shape && record->second.metadata.dtype == tensor.dtype &&
-                         record->second.metadata.chunks.box(*chunk) == tensor.box &&
-                         record->second.locations[*chunk] == format::ChunkLocation{number, tensor.offset};
-      if (!known) {
-        TRY(found(join(directory_, manifest_.segments[number].path),
+      if (!is_said(number, tensor)) {
+        TRY(found(join(directory_, manifest_.segments[number].path()),
                   error(ErrorCode::corrupt, "it holds box {} of tensor \"{}\", the manifest says otherwise", to_string(tensor.box),
                         tensor.name)));
         continue;
@@ -144,8 +138,29 @@ class Verifier {
     return {};
   }
 
+  /// Whether the manifest says that the segment holds this.
+  bool is_said(std::uint32_t number, const format::SegmentTensor& tensor) const {
+    const auto record = manifest_.tensors.find(tensor.name);
+    if (record == manifest_.tensors.end()) return false;
+    const TensorMetadata& metadata = record->second.metadata;
+    const auto chunk = metadata.chunks.find(tensor.box.offset);
+    return chunk && metadata.shape == tensor.shape && metadata.dtype == tensor.dtype && metadata.chunks.box(*chunk) == tensor.box &&
+           manifest_.segment_of(record->second, *chunk) == number;
+  }
+
+  /// Whether a chunk of the tensor lies in a damaged segment.
+  bool is_broken(const format::TensorRecord& record) const {
+    const ChunkSet::OfMesh* mesh = record.metadata.chunks.mesh();
+    if (!mesh) return std::ranges::any_of(record.segments, [&](std::uint32_t segment) { return broken_segments_.contains(segment); });
+    return std::ranges::any_of(broken_segments_, [&](std::uint32_t segment) {
+      const format::SegmentId id = manifest_.segments[segment].id;
+      const auto position = mesh->layout.mesh.position(id.rank);
+      return position && id.number < local_part(mesh->layout, mesh->shape, *position).size();
+    });
+  }
+
   Status check_value(const std::string& key, const format::BytesRecord& record) {
-    const std::string path = join(directory_, record.path);
+    const std::string path = join(directory_, record.path());
     const Result<SharedBytes> bytes = read_file(storage_, path, record.bytes, deadline_());
     if (!bytes) return found(path, bytes.error());
     checked(bytes->size());
@@ -159,9 +174,7 @@ class Verifier {
   void check_tensor_digests() {
     for (const auto& [name, record] : manifest_.tensors) {
       ++report_.tensors;
-      const bool broken =
-          std::ranges::any_of(record.locations, [&](const auto& location) { return broken_segments_.contains(location.segment); });
-      if (broken || digests_[name] == record.digest) continue;
+      if (digests_[name] == record.digest || is_broken(record)) continue;
       report_.findings.push_back(
           {join(directory_, manifest_name), fmt::format("tensor \"{}\": its data has digest {}, the manifest says {}", name,
                                                         to_string(digests_[name]), to_string(record.digest))});

@@ -9,6 +9,7 @@
 #include "impl/format/hint.h"
 #include "impl/format/manifest.h"
 #include "impl/format/segment.h"
+#include "impl/format/tensor_layout.h"
 #include "tests/impl/format/files.h"
 
 namespace holdfast::format {
@@ -41,6 +42,12 @@ Bytes from_hex(std::string_view text) {
   }
   EXPECT_TRUE(digits.empty()) << text;
   return bytes;
+}
+
+std::string hex(ByteView bytes) {
+  std::string text;
+  for (const std::byte byte : bytes) text += fmt::format("{:02x} ", std::to_integer<unsigned>(byte));
+  return text;
 }
 
 /// "pattern N" is N bytes, byte i = (131 i + i div 256) mod 256; anything else is hex.
@@ -100,13 +107,12 @@ Manifest example_manifest() {
   w.metadata = {DType::f32, {4, 2}, ChunkSet({{{0, 0}, {2, 2}}, {{2, 0}, {2, 2}}}, {4, 2})};
   for (std::int32_t rank = 0; rank < 2; ++rank) {
     const SegmentLayout layout = example_layout(rank);
-    manifest.segments.push_back(
-        {segment_name(Rank{rank}, 0), layout.file_bytes(), layout.header_bytes, block_digest(example_header(rank))});
-    w.locations.push_back({static_cast<std::uint32_t>(rank), 0});
+    manifest.segments.push_back({{Rank{rank}, 0}, layout.file_bytes(), layout.header_bytes, block_digest(example_header(rank))});
+    w.segments.push_back(static_cast<std::uint32_t>(rank));
     Bytes data = example_data(rank);
     w.digest += tensor_digest(packed_block(data.data(), {2, 2}, 4), {{2 * rank, 0}, {2, 2}}, {4, 2}, DType::f32);
   }
-  manifest.bytes["trainer"] = {"bytes-00000-000.bin", 2, block_digest(as_bytes("hi"))};
+  manifest.bytes["trainer"] = {Rank{0}, 0, 2, block_digest(as_bytes("hi"))};
   return manifest;
 }
 
@@ -118,13 +124,33 @@ TEST(FormatDocument, WorkedManifestIsWhatTheCodeWrites) {
     documented.insert(documented.end(), bytes.begin(), bytes.end());
   }
   const Bytes written = encode_manifest(example_manifest());
-  EXPECT_EQ(documented, written);
+  EXPECT_EQ(hex(documented), hex(written));
   ASSERT_EQ(documented.size(), written.size());
   for (std::size_t i = 0; i < written.size(); ++i) {
     EXPECT_EQ(documented[i], written[i]) << fmt::format("offset {:04x}: FORMAT.md has {:02x}, the code writes {:02x}", i,
                                                         std::to_integer<int>(documented[i]), std::to_integer<int>(written[i]));
   }
-  EXPECT_EQ(*ManifestReader::open(SharedBytes(documented), "FORMAT.md")->decode(), example_manifest());
+  EXPECT_EQ(ManifestReader::open(SharedBytes(documented), "FORMAT.md")->decode(), example_manifest());
+}
+
+TEST(FormatDocument, WorkedLayoutsAreWhatTheCodeWrites) {
+  const Dims shape{8, 4};
+  const ChunkSet runs({packed_mesh(std::vector<std::int64_t>{3}), {Replicate{}}, FlatCut{{0}, 10, 14, 1}}, shape);
+  std::vector<Box> boxes;
+  runs.for_each([&](ChunkSet::Id, const Box& box) { boxes.push_back(box); });
+  LayoutsWriter writer;
+  writer.add(shape, runs, {});
+  writer.add(shape, ChunkSet(boxes, shape), std::vector<std::uint32_t>{0, 2, 3, 4, 5});
+  Bytes written;
+  for (const LayoutsWriter::Table* table : {&writer.shapes(), &writer.meshes(), &writer.cuts(), &writer.layouts()}) {
+    written.insert(written.end(), table->entries().begin(), table->entries().end());
+  }
+  Bytes documented;
+  for (const std::string& line : fenced("layouts")) {
+    const Bytes bytes = from_hex(std::string_view(line).substr(0, line.find('#')));
+    documented.insert(documented.end(), bytes.begin(), bytes.end());
+  }
+  EXPECT_EQ(hex(documented), hex(written));
 }
 
 TEST(FormatDocument, SegmentHeaderIsWhatTheCodeWrites) {
