@@ -2,14 +2,13 @@
 
 #include <algorithm>
 #include <map>
-#include <string_view>
 
 namespace holdfast::reports {
 
 std::vector<Members> singles(std::size_t count) { return blocks(count, count); }
 
-std::vector<Members> equal_groups(const std::vector<std::string>& keys) {
-  std::map<std::string_view, std::size_t> group_of;
+std::vector<Members> equal_groups(const std::vector<std::uint64_t>& keys) {
+  std::map<std::uint64_t, std::size_t> group_of;
   std::vector<Members> groups;
   for (std::size_t member = 0; member < keys.size(); ++member) {
     const auto [position, added] = group_of.emplace(keys[member], groups.size());
@@ -40,6 +39,37 @@ std::vector<Members> one_and_others(std::size_t count, std::size_t focus) {
   }
   if (!others.empty()) groups.push_back(std::move(others));
   return groups;
+}
+
+std::vector<Group> groups_of(std::vector<Members> all, std::string_view label) {
+  std::vector<Group> groups;
+  for (Members& members : all) {
+    const bool several = members.size() > 1;
+    groups.push_back({std::move(members), "", several ? std::string(label) : ""});
+  }
+  return groups;
+}
+
+std::vector<Group> named_groups(const std::vector<NamedRanks>& named, std::size_t ranks, std::size_t limit) {
+  std::vector<Group> groups;
+  std::vector<bool> seen(ranks, false);
+  std::size_t count = 0;
+  for (const NamedRanks& one : named) {
+    if (!one.ranks.empty()) groups.push_back({one.ranks, one.name, ""});
+    for (const std::size_t rank : one.ranks) {
+      if (rank >= ranks || seen[rank]) return {};
+      seen[rank] = true;
+      ++count;
+    }
+  }
+  return count == ranks && groups.size() <= limit ? groups : std::vector<Group>();
+}
+
+std::uint64_t mixed(std::uint64_t value) {
+  value += 0x9e3779b97f4a7c15u;
+  value = (value ^ (value >> 30)) * 0xbf58476d1ce4e5b9u;
+  value = (value ^ (value >> 27)) * 0x94d049bb133111ebu;
+  return value ^ (value >> 31);
 }
 
 }  // namespace holdfast::reports

@@ -1,5 +1,6 @@
 #include <algorithm>
 #include <charconv>
+#include <map>
 #include <set>
 
 #include "reports/dot.h"
@@ -19,189 +20,227 @@ constexpr std::size_t labels_max = 40;  // and beyond, words hide the lines
 struct Traffic {
   std::uint64_t needed = 0;
   std::uint64_t spanned = 0;
-  std::size_t items = 0;
-  Traffic& operator+=(const Traffic& other) {
-    needed += other.needed;
-    spanned += other.spanned;
-    items += other.items;
-    return *this;
-  }
+  std::uint64_t items = 0;
   double amplification() const { return needed > 0 ? static_cast<double>(spanned) / static_cast<double>(needed) : 1; }
 };
 
-/// Bytes from the first to the last element of a region of `lengths` in a row-major chunk: the least that one ranged read must fetch.
-/// Where in the chunk the region starts does not matter.
-std::uint64_t span_bytes(const Dims& chunk, const Dims& lengths, std::uint32_t element_bytes) {
-  std::int64_t stride = 1;
-  std::int64_t last = 0;
-  for (std::size_t dim = chunk.size(); dim-- > 0;) {
-    if (lengths[dim] == 0) return 0;
-    last += (lengths[dim] - 1) * stride;
-    stride *= chunk[dim];
+/// What the picture shows of the reads, and the numbers it needs of all of them.
+class View {
+ public:
+  View(const Reads& reads, const Focus& focus) : reads_(reads), focus_(focus) {
+    std::set<std::uint32_t> files;
+    reads.for_each_chunk([&](const Reads::Chunk& chunk) {
+      if (shown(chunk.tensor, chunk.file)) files.insert(chunk.file);
+    });
+    // By the rank that wrote, then by number: neighbours stand together.
+    files_.assign(files.begin(), files.end());
+    std::ranges::stable_sort(files_, {}, [&](std::uint32_t file) { return reads.writer(file).value_or(0); });
+    for (std::size_t f = 0; f < files_.size(); ++f) number_.emplace(files_[f], f);
+    stored_.assign(files_.size(), 0);
+    reads.for_each_chunk([&](const Reads::Chunk& chunk) {
+      if (shown(chunk.tensor, chunk.file)) stored_[number_.at(chunk.file)] += chunk.bytes;
+    });
   }
-  return static_cast<std::uint64_t>(last + 1) * element_bytes;
-}
 
-struct SavedChunk {
-  Box box;
-  std::uint32_t element_bytes = 0;
-};
+  std::size_t ranks() const { return reads_.ranks(); }
+  std::size_t files() const { return files_.size(); }
+  std::string file_name(std::size_t file) const { return reads_.file_name(files_[file]); }
+  std::optional<std::uint32_t> writer(std::size_t file) const { return reads_.writer(files_[file]); }
+  std::uint64_t stored(std::size_t file) const { return stored_[file]; }
+  const Reads& reads() const { return reads_; }
 
-/// None for a byte value, and for what the metadata does not hold: bytes nobody here can count.
-std::optional<SavedChunk> find_chunk(const MetadataIndex& index, const Metadata& saved) {
-  const auto entry = saved.entries.find(index.fqn);
-  const auto* tensor = entry == saved.entries.end() ? nullptr : std::get_if<TensorMetadata>(&entry->second);
-  if (!tensor || !index.offset) return std::nullopt;
-  const auto position = tensor->chunks.find(*index.offset);
-  if (!position) return std::nullopt;
-  return std::optional<SavedChunk>(std::in_place, SavedChunk{tensor->chunks.box(*position), size_bytes(tensor->dtype)});
-}
+  template <typename F>
+  void for_each(F visit) const {
+    reads_.for_each([&](const Reads::Part& part) {
+      if (shown(part.tensor, part.file)) visit(part, number_.at(part.file));
+    });
+  }
 
-Traffic traffic_of(const ReadItem& item, const Metadata& saved) {
-  Traffic traffic{0, 0, 1};
-  const auto chunk = find_chunk(item.storage_index, saved);
-  if (!chunk || item.lengths.size() != chunk->box.size.size()) return traffic;
-  traffic.needed = static_cast<std::uint64_t>(volume({item.lengths.data(), item.lengths.size()})) * chunk->element_bytes;
-  traffic.spanned = span_bytes(chunk->box.size, item.lengths, chunk->element_bytes);
-  return traffic;
-}
-
-std::uint64_t chunk_bytes(const MetadataIndex& index, const Metadata& saved) {
-  const auto chunk = find_chunk(index, saved);
-  return chunk ? static_cast<std::uint64_t>(chunk->box.volume()) * chunk->element_bytes : 0;
-}
-
-/// The plans as a table of traffic between files and ranks.
-struct Reads {
-  std::vector<std::string> files;                       ///< by name
-  std::vector<std::map<std::size_t, Traffic>> by_rank;  ///< file position -> traffic
-  std::vector<std::uint64_t> stored;                    ///< bytes of the chunks of each file that are read
-};
-
-Reads reads_of(const std::vector<LoadPlan>& plans, const Metadata& saved, const FileOf& file_of, const Focus& focus) {
-  Reads reads;
-  const auto name_of = [&](const ReadItem& item) {
-    const auto found = file_of.find(item.storage_index);
-    return found == file_of.end() ? std::string("file not given") : found->second;
-  };
-  const auto shown = [&](const ReadItem& item, const std::string& file) {
-    return (focus.tensor.empty() || matches_glob(focus.tensor, item.storage_index.fqn)) &&
-           (focus.file.empty() || matches_glob(focus.file, file));
-  };
-  std::map<std::string, std::size_t> position;
-  for (const LoadPlan& plan : plans) {
-    for (const ReadItem& item : plan.items) {
-      if (const std::string file = name_of(item); shown(item, file)) position.emplace(file, 0);
+  /// A number a rank, equal for ranks that read as much from the same files.
+  std::vector<std::uint64_t> keys() const {
+    std::vector<std::uint64_t> of_reader(reads_.readers().size(), 0);
+    for_each([&](const Reads::Part& part, std::size_t file) {
+      of_reader[part.reader] += mixed(2 * file) * part.needed + mixed(2 * file + 1) * part.spanned;
+    });
+    std::vector<std::uint64_t> keys(ranks(), 0);
+    for (std::size_t reader = 0; reader < of_reader.size(); ++reader) {
+      for (const std::uint32_t rank : reads_.readers()[reader]) keys[rank] += of_reader[reader];
     }
+    return keys;
   }
-  for (auto& [name, index] : position) {
-    index = reads.files.size();
-    reads.files.push_back(name);
-  }
-  reads.stored.resize(reads.files.size());
-  std::set<MetadataIndex> seen;
-  for (const LoadPlan& plan : plans) {
-    auto& row = reads.by_rank.emplace_back();
-    for (const ReadItem& item : plan.items) {
-      const std::string file = name_of(item);
-      if (!shown(item, file)) continue;
-      row[position[file]] += traffic_of(item, saved);
-      if (seen.insert(item.storage_index).second) reads.stored[position[file]] += chunk_bytes(item.storage_index, saved);
+
+  /// The files that a rank reads, ascending.
+  Members files_of(std::size_t rank) const {
+    std::vector<bool> is_reader;
+    for (const auto& ranks : reads_.readers()) {
+      is_reader.push_back(std::ranges::binary_search(ranks, static_cast<std::uint32_t>(rank)));
     }
+    std::set<std::size_t> files;
+    for_each([&](const Reads::Part& part, std::size_t file) {
+      if (is_reader[part.reader]) files.insert(file);
+    });
+    return {files.begin(), files.end()};
   }
-  return reads;
-}
+
+ private:
+  bool shown(std::uint32_t tensor, std::uint32_t file) const {
+    return (focus_.tensor.empty() || matches_glob(focus_.tensor, reads_.tensors()[tensor])) &&
+           (focus_.file.empty() || matches_glob(focus_.file, reads_.file_name(file)));
+  }
+
+  const Reads& reads_;
+  Focus focus_;
+  std::vector<std::uint32_t> files_;
+  std::map<std::uint32_t, std::size_t> number_;
+  std::vector<std::uint64_t> stored_;
+};
 
 using Edges = std::map<std::pair<std::size_t, std::size_t>, Traffic>;  ///< (file group, rank group)
 
-Edges edges_between(const Reads& reads, const std::vector<Members>& files, const std::vector<Members>& ranks) {
-  std::vector<std::size_t> group_of(reads.files.size());
+Edges edges_between(const View& view, const std::vector<Group>& files, const std::vector<Group>& ranks) {
+  std::vector<std::size_t> file_group(view.files());
   for (std::size_t group = 0; group < files.size(); ++group) {
-    for (const std::size_t file : files[group]) group_of[file] = group;
+    for (const std::size_t file : files[group].members) file_group[file] = group;
   }
-  Edges edges;
+  std::vector<std::size_t> rank_group(view.ranks());
   for (std::size_t group = 0; group < ranks.size(); ++group) {
-    for (const std::size_t rank : ranks[group]) {
-      for (const auto& [file, traffic] : reads.by_rank[rank]) edges[{group_of[file], group}] += traffic;
+    for (const std::size_t rank : ranks[group].members) rank_group[rank] = group;
+  }
+  // How many ranks of each group a reader stands for.
+  std::vector<std::map<std::size_t, std::uint64_t>> counts;
+  for (const auto& members : view.reads().readers()) {
+    auto& count = counts.emplace_back();
+    for (const std::uint32_t rank : members) ++count[rank_group[rank]];
+  }
+  std::vector<std::vector<Traffic>> table(files.size(), std::vector<Traffic>(ranks.size()));
+  view.for_each([&](const Reads::Part& part, std::size_t file) {
+    for (const auto& [group, count] : counts[part.reader]) {
+      Traffic& traffic = table[file_group[file]][group];
+      traffic.needed += part.needed * count;
+      traffic.spanned += part.spanned * count;
+      traffic.items += count;
+    }
+  });
+  Edges edges;
+  for (std::size_t file = 0; file < files.size(); ++file) {
+    for (std::size_t rank = 0; rank < ranks.size(); ++rank) {
+      if (table[file][rank].items > 0) edges[{file, rank}] = table[file][rank];
     }
   }
   return edges;
 }
 
 struct Drawing {
-  std::vector<Members> files;
-  std::vector<Members> ranks;
+  std::vector<Group> files;
+  std::vector<Group> ranks;
   Edges edges;
   std::string note;
-  std::string label;  ///< for a card of several ranks
 };
 
-Drawing arrange(const Reads& reads, const PictureOptions& options) {
-  const std::size_t rank_count = reads.by_rank.size();
-  std::size_t limit = std::clamp<std::size_t>(options.node_budget / 2, 1, side_max);
-  Drawing drawing;
+std::vector<Group> rank_groups(const View& view, const PictureOptions& options, std::size_t limit, std::string& note) {
   if (options.focus.rank) {
-    drawing.ranks = one_and_others(rank_count, *options.focus.rank);
-    drawing.note = "One rank, and all others together.";
-    drawing.label = "all others";
-  } else if (rank_count <= limit) {
-    drawing.ranks = singles(rank_count);
-  } else {
-    std::vector<std::string> keys;
-    for (const auto& row : reads.by_rank) {
-      std::string& key = keys.emplace_back();
-      for (const auto& [file, traffic] : row) key += fmt::format("{} {} {}\n", file, traffic.needed, traffic.spanned);
-    }
-    drawing.ranks = equal_groups(keys);
-    drawing.note = "Ranks that read as much from the same files are drawn as one.";
-    drawing.label = "same reads";
+    note = "One rank, and all others together.";
+    return groups_of(one_and_others(view.ranks(), *options.focus.rank), "all others");
   }
-  const bool fixed = options.focus.rank.has_value();
-  if (!fixed && drawing.ranks.size() > limit) drawing.ranks.clear();
-  for (; true; limit /= 2) {
-    if (drawing.ranks.empty()) {
-      drawing.ranks = blocks(rank_count, limit);
-      drawing.note = "Neighbouring ranks are drawn as one, with sums.";
-      drawing.label = "neighbours";
+  if (view.ranks() <= limit) return groups_of(singles(view.ranks()), "");
+  auto equal = equal_groups(view.keys());
+  if (equal.size() <= limit) {
+    note = "Ranks that read as much from the same files are drawn as one.";
+    return groups_of(std::move(equal), "same reads");
+  }
+  auto named = named_groups(options.ranks, view.ranks(), limit);
+  note = named.empty() ? "Neighbouring ranks are drawn as one, with sums."
+                       : fmt::format("Ranks are drawn as one by {}, with sums.", options.named_by);
+  return named.empty() ? groups_of(blocks(view.ranks(), limit), "neighbours") : named;
+}
+
+std::vector<Group> file_groups(const View& view, const PictureOptions& options, std::size_t limit) {
+  if (view.files() <= limit) return groups_of(singles(view.files()), "");
+  if (options.focus.rank && limit > 1) {
+    // The rank's own files one by one where they are few, and the others together.
+    const Members own = view.files_of(*options.focus.rank);
+    const std::size_t own_max = limit - 1;
+    std::vector<Members> all;
+    for (const Members& block : blocks(own.size(), own_max)) {
+      Members& members = all.emplace_back();
+      for (const std::size_t i : block) members.push_back(own[i]);
     }
-    drawing.files = blocks(reads.files.size(), limit);
-    drawing.edges = edges_between(reads, drawing.files, drawing.ranks);
+    Members others;
+    for (std::size_t file = 0; file < view.files(); ++file) {
+      if (!std::ranges::binary_search(own, file)) others.push_back(file);
+    }
+    if (!others.empty()) all.push_back(std::move(others));
+    return groups_of(std::move(all), "");
+  }
+  std::vector<Group> groups = named_groups(options.writers, view.reads().writers(), limit);
+  if (groups.empty()) return groups_of(blocks(view.files(), limit), "");
+  std::map<std::size_t, std::size_t> group_of;
+  for (std::size_t group = 0; group < groups.size(); ++group) {
+    for (const std::size_t rank : groups[group].members) group_of.emplace(rank, group);
+    groups[group].members.clear();
+  }
+  for (std::size_t file = 0; file < view.files(); ++file) groups[group_of.at(*view.writer(file))].members.push_back(file);
+  std::erase_if(groups, [](const Group& group) { return group.members.empty(); });
+  return groups;
+}
+
+Drawing arrange(const View& view, const PictureOptions& options) {
+  std::size_t limit = std::clamp<std::size_t>(options.node_budget / 2, 1, side_max);
+  while (true) {
+    Drawing drawing;
+    drawing.ranks = rank_groups(view, options, limit, drawing.note);
+    drawing.files = file_groups(view, options, limit);
+    drawing.edges = edges_between(view, drawing.files, drawing.ranks);
     if (drawing.edges.size() <= edges_max || limit <= 2) return drawing;
-    if (!fixed && drawing.ranks.size() > limit / 2) drawing.ranks.clear();
+    limit /= 2;
   }
 }
 
-std::string file_card(const Reads& reads, const Members& members, const Traffic& read) {
+std::string file_card(const View& view, const Group& group, const Traffic& read) {
   std::uint64_t stored = 0;
-  for (const std::size_t file : members) stored += reads.stored[file];
-  std::string rows = card_row(bold(clip(reads.files[members[0]], 40)));
-  if (members.size() > 1) {
-    const std::string last = fmt::format("to {}, {}", clip(reads.files[members.back()], 40), counted(members.size(), "file"));
-    rows += card_row(coloured(last, palette::soft));
+  for (const std::size_t file : group.members) stored += view.stored(file);
+  const std::string first = clip(view.file_name(group.members[0]), 40);
+  std::string rows;
+  if (!group.name.empty()) {
+    rows += card_row(bold(group.name + " wrote"), coloured(counted(group.members.size(), "file"), palette::soft));
+    rows += card_row(coloured(first + (group.members.size() > 1 ? " \xE2\x80\xA6" : ""), palette::soft));
+  } else {
+    rows += card_row(bold(first));
+    if (group.members.size() > 1) {
+      rows += card_row(coloured(
+          fmt::format("to {}, {}", clip(view.file_name(group.members.back()), 40), counted(group.members.size(), "file")), palette::soft));
+    }
   }
   const double fan_out = stored > 0 ? static_cast<double>(read.needed) / static_cast<double>(stored) : 1;
   rows += card_row(escape_xml(human_bytes(stored) + " stored"), coloured("needed " + ratio(fan_out), palette::soft));
   return card(rows);
 }
 
-std::string reader_card(const Reads& reads, const Members& members, const Drawing& drawing, const Traffic& read) {
-  std::set<std::size_t> files;
-  std::size_t files_a_rank = 0;
-  for (const std::size_t rank : members) {
-    for (const auto& [file, traffic] : reads.by_rank[rank]) files.insert(file);
-    files_a_rank = std::max(files_a_rank, reads.by_rank[rank].size());
+std::string reader_card(const Group& group, const LoadSummary& summary, const Traffic& read) {
+  const bool several = group.members.size() > 1;
+  std::string rows;
+  if (group.name.empty()) {
+    rows += card_row(bold(rank_title(group.members)), coloured(group.label, palette::soft));
+  } else {
+    rows += card_row(bold(group.name), coloured(counted(group.members.size(), "rank"), palette::soft));
+    rows += card_row(coloured(rank_title(group.members), palette::soft));
   }
-  const bool several = members.size() > 1;
-  std::string rows = card_row(bold(rank_title(members)), several ? coloured(drawing.label, palette::soft) : "");
-  rows += card_row(escape_xml(several ? human_bytes(read.needed / members.size()) + " a rank" : human_bytes(read.needed) + " needed"),
+  std::uint64_t low = ~std::uint64_t{0}, high = 0;
+  std::size_t files = 0;
+  for (const std::size_t rank : group.members) {
+    low = std::min(low, summary.rank_bytes[rank]);
+    high = std::max(high, summary.rank_bytes[rank]);
+    files = std::max(files, summary.rank_files[rank]);
+  }
+  const std::string a_rank = low == high ? human_bytes(low) : human_bytes(low) + " \xE2\x80\x93 " + human_bytes(high);
+  rows += card_row(escape_xml(several ? a_rank + " a rank" : a_rank + " needed"),
                    several ? coloured(human_bytes(read.needed) + " in all", palette::soft) : "");
-  rows += card_row(
-      coloured("from " + counted(files.size(), "file") + (several ? fmt::format(", at most {} a rank", files_a_rank) : ""), palette::soft));
+  rows += card_row(coloured((several ? "from at most " : "from ") + counted(files, "file") + (several ? " a rank" : ""), palette::soft));
   return card(rows);
 }
 
 std::string load_title(const LoadSummary& summary, std::size_t ranks, const std::string& note) {
-  const std::string headline = escape_xml(fmt::format("Who reads what: {} ranks, ", grouped(ranks))) +
+  const std::string headline = escape_xml(fmt::format("Who reads what: {}, ", counted(ranks, "rank"))) +
                                coloured("amplification " + ratio(summary.amplification), amplification_colour(summary.amplification));
   const std::string numbers =
       escape_xml(fmt::format("{} needed of {} stored in {}; at most {} a rank; amplification: file ranges to fetch / bytes needed",
@@ -222,27 +261,6 @@ std::string load_title(const LoadSummary& summary, std::size_t ranks, const std:
 
 }  // namespace
 
-LoadSummary summarise(const std::vector<LoadPlan>& plans, const Metadata& saved, const FileOf& file_of) {
-  const Reads reads = reads_of(plans, saved, file_of, {});
-  LoadSummary summary;
-  summary.files = reads.files.size();
-  for (const auto& row : reads.by_rank) {
-    summary.files_a_rank_max = std::max(summary.files_a_rank_max, row.size());
-    for (const auto& [file, traffic] : row) {
-      summary.bytes_needed += traffic.needed;
-      summary.bytes_spanned += traffic.spanned;
-    }
-  }
-  for (const std::uint64_t stored : reads.stored) summary.bytes_stored += stored;
-  for (const LoadPlan& plan : plans) {
-    summary.byte_values += static_cast<std::size_t>(std::ranges::count(plan.items, ReadItemType::bytes, &ReadItem::type));
-  }
-  if (summary.bytes_needed > 0) {
-    summary.amplification = static_cast<double>(summary.bytes_spanned) / static_cast<double>(summary.bytes_needed);
-  }
-  return summary;
-}
-
 Result<Focus> parse_focus(std::string_view text) {
   if (text.empty()) return Focus{};
   const std::size_t equals = text.find('=');
@@ -261,10 +279,11 @@ Result<Focus> parse_focus(std::string_view text) {
   return Focus{rank, "", ""};
 }
 
-std::string load_plan_dot(const std::vector<LoadPlan>& plans, const Metadata& saved, const FileOf& file_of, const PictureOptions& options) {
-  const Reads reads = reads_of(plans, saved, file_of, options.focus);
-  const Drawing drawing = arrange(reads, options);
-  DotGraph graph("load plan", load_title(summarise(plans, saved, file_of), plans.size(), drawing.note));
+std::string load_plan_dot(const Reads& reads, const PictureOptions& options) {
+  const View view(reads, options.focus);
+  const LoadSummary summary = summarise(reads);
+  const Drawing drawing = arrange(view, options);
+  DotGraph graph("load plan", load_title(summary, reads.ranks(), drawing.note));
   const bool few = drawing.edges.size() <= labels_max;
   // Straight lines keep apart what curves bundle into a knot.
   if (!few) graph.settings({{"splines", "line"}, {"ranksep", "3"}});
@@ -272,23 +291,24 @@ std::string load_plan_dot(const std::vector<LoadPlan>& plans, const Metadata& sa
   std::vector<Traffic> of_rank(drawing.ranks.size());
   std::uint64_t widest = 1;
   for (const auto& [ends, traffic] : drawing.edges) {
-    of_file[ends.first] += traffic;
-    of_rank[ends.second] += traffic;
+    of_file[ends.first].needed += traffic.needed;
+    of_rank[ends.second].needed += traffic.needed;
     widest = std::max(widest, traffic.needed);
   }
-  const auto file_id = [&](std::size_t group) { return fmt::format("file-{}", drawing.files[group][0]); };
-  const auto rank_id = [&](std::size_t group) { return fmt::format("reader-{}", drawing.ranks[group][0]); };
+  const auto file_id = [&](std::size_t group) { return fmt::format("file-{}", drawing.files[group].members[0]); };
+  const auto rank_id = [&](std::size_t group) { return fmt::format("reader-{}", drawing.ranks[group].members[0]); };
   std::vector<std::string> file_column;
   std::vector<std::string> rank_column;
   for (std::size_t group = 0; group < drawing.files.size(); ++group) {
     file_column.push_back(file_id(group));
-    graph.node(file_column.back(), {{"label", DotValue::html_label(file_card(reads, drawing.files[group], of_file[group]))},
-                                    {"tooltip", clip(reads.files[drawing.files[group][0]], 120)}});
+    graph.node(file_column.back(), {{"label", DotValue::html_label(file_card(view, drawing.files[group], of_file[group]))},
+                                    {"tooltip", clip(view.file_name(drawing.files[group].members[0]), 120)}});
   }
   for (std::size_t group = 0; group < drawing.ranks.size(); ++group) {
+    const Group& ranks = drawing.ranks[group];
     rank_column.push_back(rank_id(group));
-    graph.node(rank_column.back(), {{"label", DotValue::html_label(reader_card(reads, drawing.ranks[group], drawing, of_rank[group]))},
-                                    {"tooltip", rank_title(drawing.ranks[group])}});
+    graph.node(rank_column.back(),
+               {{"label", DotValue::html_label(reader_card(ranks, summary, of_rank[group]))}, {"tooltip", rank_title(ranks.members)}});
   }
   for (const auto& [ends, traffic] : drawing.edges) {
     const std::string words = human_bytes(traffic.needed) + " " + ratio(traffic.amplification());

@@ -1,6 +1,7 @@
 #include <algorithm>
+#include <initializer_list>
+#include <map>
 #include <set>
-#include <tuple>
 
 #include "reports/dot.h"
 #include "reports/grouping.h"
@@ -32,125 +33,111 @@ struct RowValue {
 
 using Rows = std::map<RowKey, RowValue>;
 
-struct FileContent {
-  std::string name;
-  Rows rows;
-  std::uint64_t bytes = 0;
-};
+std::uint64_t hashed(std::initializer_list<std::uint64_t> values) {
+  std::uint64_t hash = 0;
+  for (const std::uint64_t value : values) hash = mixed(hash ^ value);
+  return hash;
+}
 
 /// A rank's part, ready to be compared and drawn.
 struct RankContent {
-  std::vector<FileContent> files;  ///< by name
+  std::vector<std::uint32_t>
+      files;  ///< as of Writes::Part, ascending: segments before byte values, so that file n of one rank is like that of another
   std::uint64_t bytes = 0;
   std::size_t items = 0;
-  std::string plan_key;      ///< equal for equal plans
-  std::string families_key;  ///< equal for plans of the same families, shapes and counts
+  std::uint64_t plan_key = 0;      ///< equal for equal plans
+  std::uint64_t families_key = 0;  ///< equal for plans of the same families, shapes and counts
 };
 
-std::vector<std::string> default_files(const SavePlan& plan, std::size_t rank) {
-  std::map<std::string_view, std::size_t> boxes_seen;
-  std::size_t byte_values = 0;
-  std::vector<std::string> files;
-  for (const WriteItem& item : plan.items) {
-    files.push_back(item.type == WriteItemType::bytes ? fmt::format("bytes-{:05}-{:03}", rank, byte_values++)
-                                                      : fmt::format("segment-{:05}-{:03}.safetensors", rank, boxes_seen[item.index.fqn]++));
+/// What the picture shows of the writes.
+class View {
+ public:
+  View(const Writes& writes, const Focus& focus) : writes_(writes), focus_(focus) {
+    std::map<std::string_view, std::uint64_t> numbers;  // of names and families
+    for (const Writes::Tensor& tensor : writes.tensors()) {
+      names_.push_back(numbers.emplace(tensor.name, numbers.size()).first->second);
+      families_.push_back(numbers.emplace(tensor.family, numbers.size()).first->second);
+      shown_.push_back(focus.tensor.empty() || matches_glob(focus.tensor, tensor.name));
+    }
+    ranks_.resize(writes.ranks());
+    for_each([&](const Writes::Part& part) {
+      RankContent& rank = ranks_[part.rank];
+      if (const auto file = std::ranges::lower_bound(rank.files, part.file); file == rank.files.end() || *file != part.file) {
+        rank.files.insert(file, part.file);
+      }
+      rank.bytes += part.bytes;
+      ++rank.items;
+      rank.plan_key += hashed({1, names_[part.tensor], part.file, part.size, part.bytes});
+      rank.families_key += hashed({2, families_[part.tensor], part.file, part.size, writes.tensors()[part.tensor].holders});
+    });
   }
-  return files;
-}
 
-std::vector<std::vector<std::string>> files_of(const std::vector<SavePlan>& plans, const SaveContext& context) {
-  if (!context.files.empty()) return context.files;
-  std::vector<std::vector<std::string>> files;
-  for (std::size_t rank = 0; rank < plans.size(); ++rank) files.push_back(default_files(plans[rank], rank));
-  return files;
-}
+  const Writes& writes() const { return writes_; }
+  const std::vector<RankContent>& ranks() const { return ranks_; }
 
-struct ByIndex {
-  bool operator()(const MetadataIndex* a, const MetadataIndex* b) const { return *a < *b; }
+  template <typename F>
+  void for_each(F visit) const {
+    writes_.for_each([&](const Writes::Part& part) {
+      if (!shown_[part.tensor]) return;
+      if (!focus_.file.empty() && !matches_glob(focus_.file, Writes::file_name(part.rank, part.file))) return;
+      visit(part);
+    });
+  }
+
+  RowKey row_of(const Writes::Part& part) const {
+    const Writes::Tensor& tensor = writes_.tensors()[part.tensor];
+    if (tensor.dtype.empty()) return {tensor.family, std::string(byte_value), tensor.holders};
+    const Dims& size = writes_.sizes()[part.size];
+    return {tensor.family, fmt::format("{} {}", to_string({size.data(), size.size()}), tensor.dtype), tensor.holders};
+  }
+
+ private:
+  const Writes& writes_;
+  Focus focus_;
+  std::vector<std::uint64_t> names_;     ///< by tensor, as a number
+  std::vector<std::uint64_t> families_;  ///< likewise
+  std::vector<bool> shown_;              ///< by tensor
+  std::vector<RankContent> ranks_;
 };
-using Holders = std::map<const MetadataIndex*, Members, ByIndex>;
-
-Holders holders_of(const SaveContext& context) {
-  Holders holders;
-  if (!context.local_plans) return holders;
-  for (std::size_t rank = 0; rank < context.local_plans->size(); ++rank) {
-    for (const WriteItem& item : (*context.local_plans)[rank].items) {
-      Members& ranks = holders[&item.index];
-      if (ranks.empty() || ranks.back() != rank) ranks.push_back(rank);
-    }
-  }
-  return holders;
-}
-
-std::string what_is(const WriteItem& item) {
-  if (item.type == WriteItemType::bytes) return std::string(byte_value);
-  return fmt::format("{} {}", to_string({item.chunk.size.data(), item.chunk.size.size()}), to_string(item.dtype));
-}
-
-RankContent content_of(const SavePlan& plan, const std::vector<std::string>& files, const Holders& holders, const Focus& focus) {
-  RankContent content;
-  std::map<std::string_view, std::vector<const WriteItem*>> by_file;
-  for (std::size_t i = 0; i < plan.items.size(); ++i) {
-    const std::string_view file = i < files.size() ? std::string_view(files[i]) : "file not given";
-    if (!focus.tensor.empty() && !matches_glob(focus.tensor, plan.items[i].index.fqn)) continue;
-    if (!focus.file.empty() && !matches_glob(focus.file, file)) continue;
-    by_file[file].push_back(&plan.items[i]);
-  }
-  for (const auto& [name, items] : by_file) {
-    FileContent file{std::string(name), {}, 0};
-    for (const WriteItem* item : items) {
-      const auto held = holders.find(&item->index);
-      RowValue& row = file.rows[{family(item->index.fqn), what_is(*item), held == holders.end() ? 0 : held->second.size()}];
-      ++row.items;
-      row.bytes += item->stored_bytes();
-      if (held != holders.end() && row.holder_ranks.size() < 2) row.holder_ranks.insert(rank_ranges(held->second, 4));
-      file.bytes += item->stored_bytes();
-      content.plan_key += fmt::format("{}\n{}\n", item->index.fqn, what_is(*item));
-    }
-    content.plan_key += "\f";
-    for (const auto& [key, row] : file.rows) {
-      content.families_key += fmt::format("{}\n{}\n{} {}\n", key.family, key.what, key.holders, row.items);
-    }
-    content.families_key += "\f";
-    content.bytes += file.bytes;
-    content.items += items.size();
-    content.files.push_back(std::move(file));
-  }
-  // Segments before byte values, so that file n of one rank is like file n of another.
-  std::ranges::stable_partition(content.files, [](const FileContent& file) { return file.rows.begin()->first.what != byte_value; });
-  return content;
-}
 
 struct Grouping {
-  std::vector<Members> groups;
-  std::string note;   ///< for the title: how ranks were put together
-  std::string label;  ///< for a card of several ranks
+  std::vector<Group> groups;
+  std::string note;  ///< for the title: how ranks were put together
 };
 
 Grouping group(const std::vector<RankContent>& ranks, const PictureOptions& options) {
-  if (options.focus.rank) return {one_and_others(ranks.size(), *options.focus.rank), "One rank, and all others together.", "all others"};
+  if (options.focus.rank) {
+    return {groups_of(one_and_others(ranks.size(), *options.focus.rank), "all others"), "One rank, and all others together."};
+  }
   // A group takes a node for its ranks and up to files_drawn_max for their files.
   std::size_t files_a_rank = 1;
   for (const RankContent& rank : ranks) files_a_rank = std::max(files_a_rank, std::min(rank.files.size(), files_drawn_max));
   const std::size_t limit = std::clamp<std::size_t>(options.node_budget / (1 + files_a_rank), 1, groups_max);
-  std::vector<std::string> keys;
+  std::vector<std::uint64_t> keys;
   for (const RankContent& rank : ranks) keys.push_back(rank.plan_key);
   auto equal = equal_groups(keys);
   for (std::size_t i = 0; i < ranks.size(); ++i) keys[i] = ranks[i].families_key;
   auto alike = equal_groups(keys);
   const bool equal_is_enough = equal.size() <= limit && (ranks.size() <= limit || equal.size() < 2 * alike.size());
-  if (equal_is_enough) return {equal, equal.size() < ranks.size() ? "Ranks with equal plans are drawn as one." : "", "same plan"};
-  if (alike.size() <= limit) {
-    return {alike, "Ranks are drawn as one when they write as many chunks of the same families and shapes.", "alike"};
+  if (equal_is_enough) {
+    return {groups_of(equal, "same plan"), equal.size() < ranks.size() ? "Ranks with equal plans are drawn as one." : ""};
   }
-  return {blocks(ranks.size(), limit), "Too many different plans: neighbouring ranks are drawn as one, with sums.", "neighbours"};
+  if (alike.size() <= limit) {
+    return {groups_of(alike, "alike"), "Ranks are drawn as one when they write as many chunks of the same families and shapes."};
+  }
+  if (std::vector<Group> named = named_groups(options.ranks, ranks.size(), limit); !named.empty()) {
+    return {std::move(named), fmt::format("Ranks are drawn as one by {}, with sums.", options.named_by)};
+  }
+  return {groups_of(blocks(ranks.size(), limit), "neighbours"),
+          "Too many different plans: neighbouring ranks are drawn as one, with sums."};
 }
 
 std::string span_text(std::uint64_t low, std::uint64_t high) {
   return low == high ? human_bytes(low) : human_bytes(low) + " \xE2\x80\x93 " + human_bytes(high);
 }
 
-std::string rank_card(const std::vector<RankContent>& ranks, const Members& members, const Grouping& grouping, const SaveSummary& summary) {
+std::string rank_card(const std::vector<RankContent>& ranks, const Group& group, const SaveSummary& summary) {
+  const Members& members = group.members;
   std::uint64_t low = ranks[members[0]].bytes;
   std::uint64_t high = low;
   std::size_t items = 0;
@@ -164,8 +151,14 @@ std::string rank_card(const std::vector<RankContent>& ranks, const Members& memb
   const bool hot = load > 1.25;
   const std::string_view colour = hot ? palette::vermillion : palette::blue;
   const bool several = members.size() > 1;
-  std::string rows = card_row(bold(rank_title(members)), several ? coloured(grouping.label, palette::soft) : "");
-  rows += card_row(bar(summary.bytes_max > 0 ? static_cast<double>(high) / static_cast<double>(summary.bytes_max) : 0, colour));
+  std::string rows;
+  if (group.name.empty()) {
+    rows += card_row(bold(rank_title(members)), coloured(group.label, palette::soft));
+  } else {
+    rows += card_row(bold(group.name), coloured(counted(members.size(), "rank"), palette::soft));
+    rows += card_row(coloured(rank_title(members), palette::soft));
+  }
+  rows += card_row(bar(summary.spread.max > 0 ? static_cast<double>(high) / static_cast<double>(summary.spread.max) : 0, colour));
   rows += card_row(escape_xml(span_text(low, high) + (several ? " a rank" : "")),
                    hot ? coloured(ratio(load) + " of the mean", palette::vermillion) : "");
   rows += card_row(coloured(counted(items, "chunk") + (several ? " in all" : ""), palette::soft));
@@ -174,7 +167,7 @@ std::string rank_card(const std::vector<RankContent>& ranks, const Members& memb
 
 std::string holders_text(const RowKey& key, const RowValue& row) {
   if (key.holders < 2) return "";
-  if (row.holder_ranks.size() == 1) return fmt::format("held by ranks {}", *row.holder_ranks.begin());
+  if (row.holder_ranks.size() == 1 && !row.holder_ranks.begin()->empty()) return fmt::format("held by ranks {}", *row.holder_ranks.begin());
   return fmt::format("each held by {} ranks", grouped(key.holders));
 }
 
@@ -184,32 +177,53 @@ struct FileNode {
   Rows rows;
   std::uint64_t bytes = 0;
   std::size_t files = 0;
+
+  /// The row of a part. Keys are made once a tensor and size.
+  RowValue& row(const Writes::Part& part, const View& view) {
+    RowValue*& known = known_[{part.tensor, part.size}];
+    if (!known) {
+      known = &rows[view.row_of(part)];
+      const std::string& holders = view.writes().tensors()[part.tensor].holder_ranks;
+      if (known->holder_ranks.size() < 2) known->holder_ranks.insert(holders);
+    }
+    return *known;
+  }
+
+ private:
+  std::map<std::pair<std::uint32_t, std::uint32_t>, RowValue*> known_;
 };
 
-void merge(FileNode& node, const FileContent& file) {
-  for (const auto& [key, row] : file.rows) {
-    RowValue& into = node.rows[key];
-    into.items += row.items;
-    into.bytes += row.bytes;
-    into.holder_ranks.insert(row.holder_ranks.begin(), row.holder_ranks.end());
-  }
-  node.bytes += file.bytes;
-  ++node.files;
-}
-
-std::vector<FileNode> file_nodes(const std::vector<RankContent>& ranks, const Members& members) {
-  std::size_t files_a_rank = 0;
-  for (const std::size_t member : members) files_a_rank = std::max(files_a_rank, ranks[member].files.size());
-  std::vector<FileNode> nodes(std::min(files_a_rank, files_drawn_max));
-  for (const std::size_t member : members) {
-    for (std::size_t i = 0; i < ranks[member].files.size(); ++i) {
-      FileNode& node = nodes[std::min(i, nodes.size() - 1)];
-      if (node.files == 0) node.title = clip(ranks[member].files[i].name, 40);
-      merge(node, ranks[member].files[i]);
+/// The files of every group, one list a group.
+std::vector<std::vector<FileNode>> file_nodes(const View& view, const std::vector<Group>& groups) {
+  const std::vector<RankContent>& ranks = view.ranks();
+  std::vector<std::vector<FileNode>> nodes(groups.size());
+  std::vector<std::size_t> group_of(ranks.size(), 0);
+  for (std::size_t g = 0; g < groups.size(); ++g) {
+    std::size_t files_a_rank = 0;
+    for (const std::size_t member : groups[g].members) files_a_rank = std::max(files_a_rank, ranks[member].files.size());
+    nodes[g].resize(std::min(files_a_rank, files_drawn_max));
+    for (const std::size_t member : groups[g].members) {
+      group_of[member] = g;
+      for (std::size_t number = 0; number < ranks[member].files.size(); ++number) {
+        FileNode& node = nodes[g][std::min(number, nodes[g].size() - 1)];
+        if (node.files++ == 0) node.title = Writes::file_name(static_cast<std::uint32_t>(member), ranks[member].files[number]);
+      }
     }
   }
-  for (FileNode& node : nodes) {
-    if (node.files > 1) node.title += fmt::format("  and {} more", grouped(node.files - 1));
+  view.for_each([&](const Writes::Part& part) {
+    std::vector<FileNode>& of_group = nodes[group_of[part.rank]];
+    const auto& files = ranks[part.rank].files;
+    const auto number = static_cast<std::size_t>(std::ranges::lower_bound(files, part.file) - files.begin());
+    FileNode& node = of_group[std::min(number, of_group.size() - 1)];
+    RowValue& row = node.row(part, view);
+    ++row.items;
+    row.bytes += part.bytes;
+    node.bytes += part.bytes;
+  });
+  for (auto& of_group : nodes) {
+    for (FileNode& node : of_group) {
+      if (node.files > 1) node.title += fmt::format("  and {} more", grouped(node.files - 1));
+    }
   }
   return nodes;
 }
@@ -244,85 +258,54 @@ std::string file_card(const FileNode& node, std::size_t rows_max) {
       palette::line, palette::ground, rows);
 }
 
-std::string title(const std::vector<SavePlan>& plans, const Metadata& metadata, const SaveSummary& summary, const Grouping& grouping) {
-  const std::string imbalance = fmt::format("imbalance {}", ratio(summary.imbalance));
-  const std::string headline = escape_xml(fmt::format("Who writes what: {} ranks, ", grouped(plans.size()))) +
-                               (summary.imbalance > 1.25 ? coloured(imbalance, palette::vermillion) : escape_xml(imbalance));
+std::string title(const Writes& writes, const SaveSummary& summary, const Grouping& grouping) {
+  const std::string imbalance = fmt::format("imbalance {}", ratio(summary.spread.imbalance));
+  const std::string headline = escape_xml(fmt::format("Who writes what: {}, ", counted(writes.ranks(), "rank"))) +
+                               (summary.spread.imbalance > 1.25 ? coloured(imbalance, palette::vermillion) : escape_xml(imbalance));
+  std::set<std::string_view> keys;
+  for (const Writes::Tensor& tensor : writes.tensors()) keys.insert(tensor.name);
   const std::string numbers =
-      escape_xml(fmt::format("{} in {} chunks of {} keys, {} files; a rank min / median / max / mean:  {} / {} / {} / {}",
-                             human_bytes(summary.bytes), grouped(summary.chunks), grouped(metadata.entries.size()), grouped(summary.files),
-                             human_bytes(summary.bytes_min), human_bytes(summary.bytes_median), human_bytes(summary.bytes_max),
-                             human_bytes(summary.bytes / std::max<std::size_t>(1, plans.size()))));
+      escape_xml(fmt::format("{} in {} of {}, {}; a rank min / median / max / mean:  {} / {} / {} / {}", human_bytes(summary.bytes),
+                             counted(summary.chunks, "chunk"), counted(keys.size(), "key"), counted(summary.files, "file"),
+                             human_bytes(summary.spread.min), human_bytes(summary.spread.median), human_bytes(summary.spread.max),
+                             human_bytes(summary.bytes / std::max<std::size_t>(1, writes.ranks()))));
   std::string note = grouping.note;
   if (summary.bytes_held > 0) {
-    note += fmt::format("{}The ranks hold {}; of each replicated chunk (\xE2\x97\x86) one rank, its owner, writes its copy.",
-                        note.empty() ? "" : " ", human_bytes(summary.bytes_held));
+    note += fmt::format("{}The ranks hold {}; of what several hold (\xE2\x97\x86) each part is written once.", note.empty() ? "" : " ",
+                        human_bytes(summary.bytes_held));
   }
   return picture_title(headline, numbers, coloured(note, palette::soft));
 }
 
 }  // namespace
 
-SaveSummary summarise(const std::vector<SavePlan>& plans, const SaveContext& context) {
-  SaveSummary summary;
-  for (const SavePlan& plan : plans) {
-    std::uint64_t bytes = 0;
-    for (const WriteItem& item : plan.items) bytes += item.stored_bytes();
-    summary.rank_bytes.push_back(bytes);
-    summary.bytes += bytes;
-    summary.chunks += plan.items.size();
-  }
-  std::set<std::string> files;
-  for (const auto& names : files_of(plans, context)) files.insert(names.begin(), names.end());
-  summary.files = files.size();
-  if (context.local_plans) {
-    for (const SavePlan& plan : *context.local_plans) {
-      for (const WriteItem& item : plan.items) summary.bytes_held += item.stored_bytes();
-    }
-  }
-  if (plans.empty()) return summary;
-  std::vector<std::uint64_t> sorted = summary.rank_bytes;
-  std::ranges::sort(sorted);
-  summary.bytes_min = sorted.front();
-  summary.bytes_median = sorted[sorted.size() / 2];
-  summary.bytes_max = sorted.back();
-  if (summary.bytes > 0) {
-    summary.imbalance = static_cast<double>(summary.bytes_max) * static_cast<double>(plans.size()) / static_cast<double>(summary.bytes);
-  }
-  return summary;
-}
-
-std::string save_plan_dot(const std::vector<SavePlan>& plans, const Metadata& metadata, const PictureOptions& options,
-                          const SaveContext& context) {
-  const SaveSummary summary = summarise(plans, context);
-  const Holders holders = holders_of(context);
-  const auto files = files_of(plans, context);
-  std::vector<RankContent> ranks;
-  for (std::size_t rank = 0; rank < plans.size(); ++rank) {
-    ranks.push_back(content_of(plans[rank], rank < files.size() ? files[rank] : std::vector<std::string>(), holders, options.focus));
-  }
-  const Grouping grouping = group(ranks, options);
+std::string save_plan_dot(const Writes& writes, const PictureOptions& options) {
+  const View view(writes, options.focus);
+  const SaveSummary summary = summarise(writes);
+  const Grouping grouping = group(view.ranks(), options);
+  const std::vector<std::vector<FileNode>> files = file_nodes(view, grouping.groups);
   const std::size_t rows_max = grouping.groups.size() <= 4 ? 9 : grouping.groups.size() <= 8 ? 5 : 3;
-  DotGraph graph("save plan", title(plans, metadata, summary, grouping));
+  DotGraph graph("save plan", title(writes, summary, grouping));
   std::vector<std::string> rank_column;
   std::vector<std::string> file_column;
-  for (const Members& members : grouping.groups) {
-    const std::string rank_id = fmt::format("rank-{}", members[0]);
-    graph.node(rank_id, {{"label", DotValue::html_label(rank_card(ranks, members, grouping, summary))}, {"tooltip", rank_title(members)}});
+  for (std::size_t g = 0; g < grouping.groups.size(); ++g) {
+    const Group& ranks = grouping.groups[g];
+    const std::string rank_id = fmt::format("rank-{}", ranks.members[0]);
+    graph.node(rank_id, {{"label", DotValue::html_label(rank_card(view.ranks(), ranks, summary))}, {"tooltip", rank_title(ranks.members)}});
     rank_column.push_back(rank_id);
-    const std::vector<FileNode> nodes = file_nodes(ranks, members);
-    for (std::size_t i = 0; i < nodes.size(); ++i) {
-      const std::string file_id = fmt::format("rank-{}-file-{}", members[0], i);
-      graph.node(file_id, {{"label", DotValue::html_label(file_card(nodes[i], rows_max))}, {"tooltip", nodes[i].title}});
+    for (std::size_t i = 0; i < files[g].size(); ++i) {
+      const FileNode& file = files[g][i];
+      const std::string file_id = fmt::format("rank-{}-file-{}", ranks.members[0], i);
+      graph.node(file_id, {{"label", DotValue::html_label(file_card(file, rows_max))}, {"tooltip", file.title}});
       file_column.push_back(file_id);
-      const double share = summary.bytes > 0 ? static_cast<double>(nodes[i].bytes) / static_cast<double>(summary.bytes) : 0;
+      const double share = summary.bytes > 0 ? static_cast<double>(file.bytes) / static_cast<double>(summary.bytes) : 0;
       graph.edge(rank_id, file_id,
-                 {{"label", " " + human_bytes(nodes[i].bytes) + " "},
+                 {{"label", " " + human_bytes(file.bytes) + " "},
                   {"penwidth", fmt::format("{:.1f}", 1 + 4 * share)},
                   {"color", palette::blue},
                   {"tailport", "e"},
                   {"headport", "w"},
-                  {"tooltip", fmt::format("{} bytes", nodes[i].bytes)}});
+                  {"tooltip", fmt::format("{} bytes", file.bytes)}});
     }
   }
   graph.column(rank_column);

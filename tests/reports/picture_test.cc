@@ -55,7 +55,7 @@ TEST(SavePicture, IsAcceptedByDotAndKeepsTheNodeBudgetAtEveryScale) {
   for (const int ranks : {1, 2, 8, 64, 1024}) {
     for (const std::size_t budget : {4u, 20u, 150u}) {
       const auto saved = samples::sharded_save(ranks, 3);
-      const std::string svg = draw(save_plan_dot(saved.plans, saved.metadata, {.node_budget = budget, .focus = {}}, {{}, &saved.local}));
+      const std::string svg = draw(save_plan_dot(writes_of(saved.plans, &saved.local), {.node_budget = budget}));
       EXPECT_LE(nodes_in(svg), budget) << ranks;
       EXPECT_GE(nodes_in(svg), 2u);
     }
@@ -64,7 +64,7 @@ TEST(SavePicture, IsAcceptedByDotAndKeepsTheNodeBudgetAtEveryScale) {
 
 TEST(SavePicture, DrawsRanksWithEqualPlansAsOne) {
   const auto saved = samples::sharded_save(64, 3);
-  const std::string dot = save_plan_dot(saved.plans, saved.metadata);
+  const std::string dot = save_plan_dot(writes_of(saved.plans));
   EXPECT_NE(dot.find("<B>rank 0</B>"), std::string::npos);
   EXPECT_NE(dot.find("<B>ranks 1\xE2\x80\x93"
                      "63</B>"),
@@ -74,19 +74,19 @@ TEST(SavePicture, DrawsRanksWithEqualPlansAsOne) {
 
 TEST(SavePicture, PrintsTheNumbersOfThePlan) {
   const auto saved = samples::sharded_save(4, 3);
-  const SaveSummary summary = summarise(saved.plans, {{}, &saved.local});
+  const SaveSummary summary = summarise(writes_of(saved.plans, &saved.local));
   // Three chunks of 4 x 32 F32 a rank, and a vector of 8 F32 on rank 0 alone.
   EXPECT_EQ(summary.rank_bytes, (std::vector<std::uint64_t>{1568, 1536, 1536, 1536}));
   EXPECT_EQ(summary.bytes, 6176u);
-  EXPECT_EQ(summary.bytes_min, 1536u);
-  EXPECT_EQ(summary.bytes_median, 1536u);
-  EXPECT_EQ(summary.bytes_max, 1568u);
-  EXPECT_DOUBLE_EQ(summary.imbalance, 1568 * 4 / 6176.0);
+  EXPECT_EQ(summary.spread.min, 1536u);
+  EXPECT_EQ(summary.spread.median, 1536u);
+  EXPECT_EQ(summary.spread.max, 1568u);
+  EXPECT_DOUBLE_EQ(summary.spread.imbalance, 1568 * 4 / 6176.0);
   EXPECT_EQ(summary.chunks, 13u);
   EXPECT_EQ(summary.files, 4u);
   EXPECT_EQ(summary.bytes_held, 6176u + 3 * 32);
-  const std::string dot = save_plan_dot(saved.plans, saved.metadata, {}, {{}, &saved.local});
-  EXPECT_NE(dot.find("4 ranks, imbalance " + ratio(summary.imbalance)), std::string::npos);
+  const std::string dot = save_plan_dot(writes_of(saved.plans, &saved.local));
+  EXPECT_NE(dot.find("4 ranks, imbalance " + ratio(summary.spread.imbalance)), std::string::npos);
   EXPECT_NE(dot.find(human_bytes(summary.bytes) + " in 13 chunks of 4 keys, 4 files"), std::string::npos);
   EXPECT_NE(dot.find("held by ranks 0\xE2\x80\x93"
                      "3"),
@@ -98,8 +98,8 @@ TEST(SavePicture, PrintsTheNumbersOfThePlan) {
 TEST(SavePicture, MarksAnOverloadedRank) {
   auto saved = samples::sharded_save(4, 1);
   for (int i = 0; i < 4; ++i) saved.plans[2].items.push_back(saved.plans[2].items[0]);
-  EXPECT_NE(save_plan_dot(saved.plans, saved.metadata).find("of the mean"), std::string::npos);
-  EXPECT_EQ(save_plan_dot(samples::sharded_save(4, 50).plans, saved.metadata).find("of the mean"), std::string::npos);
+  EXPECT_NE(save_plan_dot(writes_of(saved.plans)).find("of the mean"), std::string::npos);
+  EXPECT_EQ(save_plan_dot(writes_of(samples::sharded_save(4, 50).plans)).find("of the mean"), std::string::npos);
 }
 
 TEST(SavePicture, PutsFurtherBoxesOfATensorIntoFurtherSegments) {
@@ -109,16 +109,16 @@ TEST(SavePicture, PutsFurtherBoxesOfATensorIntoFurtherSegments) {
     plan.items.push_back({{"w", box.offset, std::nullopt}, WriteItemType::shard, box, DType::u8, {8, 8}, 0});
   }
   plan.items.push_back({{"trainer", std::nullopt, std::nullopt}, WriteItemType::bytes, {}, DType::u8, {}, 77});
-  EXPECT_EQ(summarise({plan}).files, 3u);
-  EXPECT_EQ(summarise({plan}).bytes, 2 * 16 + 77u);
-  const std::string dot = save_plan_dot({plan}, {});
+  EXPECT_EQ(summarise(writes_of({plan})).files, 3u);
+  EXPECT_EQ(summarise(writes_of({plan})).bytes, 2 * 16 + 77u);
+  const std::string dot = save_plan_dot(writes_of({plan}));
   EXPECT_NE(dot.find("segment-00000-001.safetensors"), std::string::npos);
   EXPECT_NE(dot.find("byte value"), std::string::npos);
 }
 
 TEST(SavePicture, FocusesOnARankATensorOrAFile) {
   const auto saved = samples::sharded_save(64, 3);
-  const auto focused = [&](std::string_view focus) { return save_plan_dot(saved.plans, saved.metadata, {150, *parse_focus(focus)}); };
+  const auto focused = [&](std::string_view focus) { return save_plan_dot(writes_of(saved.plans), {.focus = *parse_focus(focus)}); };
   EXPECT_NE(focused("rank=17").find("<B>rank 17</B>"), std::string::npos);
   EXPECT_NE(focused("rank=17").find("all others"), std::string::npos);
   EXPECT_EQ(focused("tensor=layers*").find(">norm<"), std::string::npos);
@@ -138,14 +138,12 @@ TEST(SavePicture, RefusesAFocusItDoesNotKnow) {
 
 TEST(SavePicture, SurvivesHostileNamesAndEmptyPlans) {
   if (!has_dot()) GTEST_SKIP() << "no program dot";
-  draw(save_plan_dot({}, {}));
-  draw(save_plan_dot({SavePlan{}, SavePlan{}}, {}));
+  draw(save_plan_dot(Writes(0)));
+  draw(save_plan_dot(Writes(2)));
   for (const std::string& name : samples::hostile_names()) {
     const auto saved = samples::sharded_save(2, 2, name);
-    SaveContext context{{}, &saved.local};
-    context.files = {{name, name + "2", name}, {name, name}};
-    draw(save_plan_dot(saved.plans, saved.metadata, {}, context));
-    draw(save_plan_dot(saved.plans, saved.metadata, {150, {std::nullopt, name, ""}}));
+    draw(save_plan_dot(writes_of(saved.plans, &saved.local)));
+    draw(save_plan_dot(writes_of(saved.plans), {.focus = {std::nullopt, name, ""}}));
   }
 }
 
@@ -155,7 +153,8 @@ TEST(LoadPicture, IsAcceptedByDotAndKeepsTheNodeBudgetAtEveryScale) {
     const auto saved = samples::sharded_save(ranks, 2);
     for (const int readers : {1, 8, 32}) {
       for (const std::size_t budget : {4u, 150u}) {
-        const std::string svg = draw(load_plan_dot(samples::column_load(saved, readers), saved.metadata, saved.files, {budget, {}}));
+        const std::string svg =
+            draw(load_plan_dot(reads_of(samples::column_load(saved, readers), saved.metadata, saved.files), {.node_budget = budget}));
         EXPECT_LE(nodes_in(svg), budget) << ranks << " to " << readers;
         EXPECT_GE(nodes_in(svg), 2u);
       }
@@ -166,14 +165,14 @@ TEST(LoadPicture, IsAcceptedByDotAndKeepsTheNodeBudgetAtEveryScale) {
 TEST(LoadPicture, PrintsTheNumbersOfThePlan) {
   const auto saved = samples::sharded_save(2, 1);
   const auto plans = samples::column_load(saved, 2);
-  const LoadSummary summary = summarise(plans, saved.metadata, saved.files);
+  const LoadSummary summary = summarise(reads_of(plans, saved.metadata, saved.files));
   // Half of each row of 32 F32: 4 rows span 3 rows and a half.
   EXPECT_EQ(summary.bytes_needed, 2u * 2 * 4 * 16 * 4);
   EXPECT_EQ(summary.bytes_spanned, 2u * 2 * (3 * 32 + 16) * 4);
   EXPECT_EQ(summary.bytes_stored, 2u * 4 * 32 * 4);
   EXPECT_EQ(summary.files, 2u);
   EXPECT_EQ(summary.files_a_rank_max, 2u);
-  const std::string dot = load_plan_dot(plans, saved.metadata, saved.files);
+  const std::string dot = load_plan_dot(reads_of(plans, saved.metadata, saved.files));
   EXPECT_NE(dot.find("amplification " + ratio(summary.amplification)), std::string::npos);
   EXPECT_NE(dot.find("2 ranks, "), std::string::npos);
   EXPECT_EQ(count(dot,
@@ -185,24 +184,24 @@ TEST(LoadPicture, PrintsTheNumbersOfThePlan) {
 
 TEST(LoadPicture, SurvivesHostileNamesAndWhatTheMetadataDoesNotHold) {
   if (!has_dot()) GTEST_SKIP() << "no program dot";
-  draw(load_plan_dot({}, {}, {}));
+  draw(load_plan_dot(Reads(0, 0)));
   LoadPlan plan;
   plan.items.push_back({ReadItemType::bytes, {"trainer", {}, {}}, {}, {"trainer", {}, {}}, {}, {}});
   plan.items.push_back({ReadItemType::tensor, {"gone", Dims{0}, {}}, {0}, {"gone", Dims{0}, {}}, {0}, {4}});
-  draw(load_plan_dot({plan}, {}, {}));
-  EXPECT_EQ(summarise({plan}, {}, {}).byte_values, 1u);
+  draw(load_plan_dot(reads_of({plan}, {}, {})));
+  EXPECT_EQ(summarise(reads_of({plan}, {}, {})).bytes_needed, 0u);
   for (const std::string& name : samples::hostile_names()) {
     auto saved = samples::sharded_save(2, 1, name);
     for (auto& [index, file] : saved.files) file += name;
-    draw(load_plan_dot(samples::column_load(saved, 2), saved.metadata, saved.files));
+    draw(load_plan_dot(reads_of(samples::column_load(saved, 2), saved.metadata, saved.files)));
   }
 }
 
 TEST(Pictures, AreEqualForEqualInput) {
   const auto saved = samples::sharded_save(64, 3);
-  EXPECT_EQ(save_plan_dot(saved.plans, saved.metadata), save_plan_dot(samples::sharded_save(64, 3).plans, saved.metadata));
+  EXPECT_EQ(save_plan_dot(writes_of(saved.plans)), save_plan_dot(writes_of(samples::sharded_save(64, 3).plans)));
   const auto load = samples::column_load(saved, 16);
-  EXPECT_EQ(load_plan_dot(load, saved.metadata, saved.files), load_plan_dot(load, saved.metadata, saved.files));
+  EXPECT_EQ(load_plan_dot(reads_of(load, saved.metadata, saved.files)), load_plan_dot(reads_of(load, saved.metadata, saved.files)));
   EXPECT_EQ(space_time_svg(samples::trace_of(40)), space_time_svg(samples::trace_of(40)));
 }
 

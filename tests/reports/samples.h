@@ -7,7 +7,7 @@
 #include "impl/core/event.h"
 #include "impl/core/layout.h"
 #include "impl/core/plan_values.h"
-#include "reports/plan_picture.h"
+#include "reports/reads.h"
 
 namespace holdfast::reports::samples {
 
