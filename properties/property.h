@@ -32,5 +32,6 @@ std::vector<Property> rule_properties();
 std::vector<Property> hook_fault_properties();
 std::vector<Property> crash_properties();
 std::vector<Property> determinism_properties();
+std::vector<Property> engine_properties();
 
 }  // namespace holdfast::properties
