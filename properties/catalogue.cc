@@ -8,8 +8,17 @@ namespace holdfast::properties {
 const std::vector<Property>& catalogue() {
   static const std::vector<Property> all = [] {
     std::vector<Property> properties;
-    for (auto part : {round_trip_properties, async_properties, metadata_properties, rule_properties, layout_properties,
-                      hook_fault_properties, crash_properties, determinism_properties}) {
+    for (auto part : {
+             round_trip_properties,
+             async_properties,
+             metadata_properties,
+             rule_properties,
+             layout_properties,
+             hook_fault_properties,
+             crash_properties,
+             determinism_properties,
+             engine_properties,
+         }) {
       std::ranges::move(part(), std::back_inserter(properties));
     }
     return properties;

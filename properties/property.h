@@ -34,5 +34,6 @@ std::vector<Property> layout_properties();
 std::vector<Property> hook_fault_properties();
 std::vector<Property> crash_properties();
 std::vector<Property> determinism_properties();
+std::vector<Property> engine_properties();
 
 }  // namespace holdfast::properties

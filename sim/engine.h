@@ -1,25 +1,66 @@
 // What runs the ranks: something that can start a body, run it until it suspends, and go on from there. One engine drives one run at a
-// time, and exactly one of its bodies runs at any moment.
+// time, and exactly one of its bodies runs at any moment. There are two, and a run is the same on both.
 #pragma once
 
+#include <cstdint>
+#include <functional>
 #include <memory>
+#include <string_view>
+
+#include "impl/core/error.h"
 
 namespace holdfast::sim {
 
+enum class EngineKind : std::uint8_t {
+  fiber,  ///< stackful fibres on the calling thread: fast, and ThreadSanitizer sees races between them
+  thread,  ///< OS threads that pass a baton: slow, the oracle for the fibres, and for code that cannot live on one (thread_local, deep stacks)
+};
+const char* to_string(EngineKind kind);
+/// Errors: invalid_argument for a name that is neither "fiber" nor "thread".
+Result<EngineKind> engine_named(std::string_view name);
+
+/// The engine of every Scenario that names none: fiber, unless the program chose another. Process-wide; choose before a run starts.
+EngineKind default_engine();
+void set_default_engine(EngineKind kind);
+
+/// Breaking a rule of the calls below is a CHECK.
 class Engine {
  public:
-  struct Fiber;  ///< one started body; defined by the engine
-  using Body = void (*)(void* argument);
+  using Body = void (*)(void* argument);  ///< no exception may leave it
+  /// One started body; each engine adds what it needs.
+  struct Fiber {
+    Body body = nullptr;
+    void* argument = nullptr;
+    bool ended = false;
+  };
 
   virtual ~Engine() = default;
   /// Prepares `body` to run. Nothing runs yet. Not called from inside a body.
-  virtual Fiber* create(Body body, void* argument) = 0;
-  /// Runs the body until it suspends or returns. Not called from inside a body.
-  virtual void resume(Fiber* fiber) = 0;
+  Fiber* create(Body body, void* argument);
+  /// Runs the body until it suspends or returns. Not called from inside a body, nor for one that returned.
+  void resume(Fiber* fiber);
   /// Goes back to the caller of resume. Called from inside a body.
-  virtual void suspend() = 0;
+  void suspend();
   /// Takes back a fibre whose body returned.
-  virtual void recycle(Fiber* fiber) = 0;
+  void recycle(Fiber* fiber);
+
+ protected:
+  static void run(Fiber& fiber) noexcept;
+  Fiber* running() const { return running_; }
+
+ private:
+  virtual Fiber* take() = 0;
+  virtual void switch_to(Fiber& fiber) = 0;    ///< returns when the body suspended or ended
+  virtual void switch_back(Fiber& fiber) = 0;  ///< from inside its body; returns when it is resumed
+  virtual void give_back(Fiber& fiber) = 0;
+
+  Fiber* running_ = nullptr;
 };
+
+using EngineLease = std::unique_ptr<Engine, std::function<void(Engine*)>>;
+
+/// An engine with the stacks or threads that earlier runs made; it goes back to the process's pool when the lease ends. May be called from
+/// any thread.
+EngineLease borrow_engine(EngineKind kind);
 
 }  // namespace holdfast::sim

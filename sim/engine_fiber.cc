@@ -6,10 +6,10 @@
 #include <boost/context/detail/fcontext.hpp>
 #include <cstdint>
 #include <cstring>
-#include <mutex>
 #include <vector>
 
 #include "impl/core/check.h"
+#include "impl/core/mutate.h"
 #include "sim/tsan.h"
 
 #if defined(__SANITIZE_ADDRESS__)
@@ -47,26 +47,12 @@ struct ExceptionState {
   unsigned int uncaught = 0;
 };
 
-__attribute__((no_sanitize("thread"))) inline void swap_exception_state(ExceptionState& save, const ExceptionState& load) {
+HOLDFAST_SIM_NO_TSAN inline void swap_exception_state(ExceptionState& save, const ExceptionState& load) {
+  if (MUTATE("engine_fiber.shares_exceptions", false, true)) return;
   auto* globals = reinterpret_cast<ExceptionState*>(abi::__cxa_get_globals());
   save = *globals;
   *globals = load;
 }
-
-}  // namespace
-
-struct Engine::Fiber {
-  context::fcontext_t context = nullptr;
-  char* base = nullptr;  // lowest usable byte
-  bool guarded = false;
-  Body body = nullptr;
-  void* argument = nullptr;
-  ExceptionState exceptions;
-  void* fake_stack = nullptr;  // AddressSanitizer's
-  void* tsan = nullptr;
-};
-
-namespace {
 
 class FiberEngine final : public Engine {
  public:
@@ -75,15 +61,24 @@ class FiberEngine final : public Engine {
   FiberEngine() { __libc_single_threaded = 0; }
 #endif
   ~FiberEngine() override {
-    for (Fiber* fiber : idle_) unmap(fiber);
+    for (Stack* stack : idle_) unmap(stack);
   }
 
-  Fiber* create(Body body, void* argument) override {
+ private:
+  struct Stack : Fiber {
+    context::fcontext_t context = nullptr;
+    char* base = nullptr;  // lowest usable byte
+    bool guarded = false;
+    ExceptionState exceptions;
+    void* fake_stack = nullptr;  // AddressSanitizer's
+    void* tsan = nullptr;
+  };
+  static Stack* stack_of(Fiber& fiber) { return static_cast<Stack*>(&fiber); }
+
+  Fiber* take() override {
     if (idle_.empty()) map_stack();
-    Fiber* fiber = idle_.back();
+    Stack* fiber = idle_.back();
     idle_.pop_back();
-    fiber->body = body;
-    fiber->argument = argument;
     fiber->exceptions = {};
     fiber->fake_stack = nullptr;
     fiber->context = context::make_fcontext(fiber->base + stack_bytes, stack_bytes, &FiberEngine::entry);
@@ -93,8 +88,8 @@ class FiberEngine final : public Engine {
     return fiber;
   }
 
-  __attribute__((no_sanitize("thread"), noinline)) void resume(Fiber* fiber) override {
-    running_ = fiber;
+  HOLDFAST_SIM_NO_TSAN __attribute__((noinline)) void switch_to(Fiber& resumed) override {
+    Stack* fiber = stack_of(resumed);
     swap_exception_state(exceptions_, fiber->exceptions);
 #ifdef HOLDFAST_SIM_ASAN
     __sanitizer_start_switch_fiber(&fake_stack_, fiber->base, stack_bytes);
@@ -108,11 +103,10 @@ class FiberEngine final : public Engine {
     __sanitizer_finish_switch_fiber(fake_stack_, nullptr, nullptr);
 #endif
     fiber->context = back.fctx;
-    running_ = nullptr;
   }
 
-  __attribute__((no_sanitize("thread"), noinline)) void suspend() override {
-    Fiber* self = running_;
+  HOLDFAST_SIM_NO_TSAN __attribute__((noinline)) void switch_back(Fiber& suspended) override {
+    Stack* self = stack_of(suspended);
     swap_exception_state(self->exceptions, exceptions_);
 #ifdef HOLDFAST_SIM_ASAN
     __sanitizer_start_switch_fiber(&self->fake_stack, scheduler_stack_, scheduler_stack_bytes_);
@@ -127,7 +121,8 @@ class FiberEngine final : public Engine {
     scheduler_ = back.fctx;
   }
 
-  void recycle(Fiber* fiber) override {
+  void give_back(Fiber& ended) override {
+    Stack* fiber = stack_of(ended);
     if (!fiber->guarded) {
       std::uint64_t found;
       std::memcpy(&found, fiber->base, sizeof(found));
@@ -144,9 +139,8 @@ class FiberEngine final : public Engine {
     idle_.push_back(fiber);
   }
 
- private:
   void map_stack() {
-    auto fiber = std::make_unique<Fiber>();
+    auto fiber = std::make_unique<Stack>();
     fiber->guarded = stacks_ < guarded_stacks_max;
     const std::size_t guard = fiber->guarded ? guard_bytes : 0;
     void* memory = mmap(nullptr, stack_bytes + guard, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
@@ -158,21 +152,21 @@ class FiberEngine final : public Engine {
     idle_.push_back(fiber.release());
   }
 
-  void unmap(Fiber* fiber) {
+  void unmap(Stack* fiber) {
     const std::size_t guard = fiber->guarded ? guard_bytes : 0;
     munmap(fiber->base - guard, stack_bytes + guard);
     delete fiber;
     --stacks_;
   }
 
-  __attribute__((no_sanitize("thread"))) static void entry(context::transfer_t from) {
+  HOLDFAST_SIM_NO_TSAN static void entry(context::transfer_t from) {
     auto* self = static_cast<FiberEngine*>(from.data);
     self->scheduler_ = from.fctx;
 #ifdef HOLDFAST_SIM_ASAN
     __sanitizer_finish_switch_fiber(nullptr, &self->scheduler_stack_, &self->scheduler_stack_bytes_);
 #endif
-    Fiber* fiber = self->running_;
-    fiber->body(fiber->argument);
+    Stack* fiber = stack_of(*self->running());
+    run(*fiber);
     swap_exception_state(fiber->exceptions, self->exceptions_);
 #ifdef HOLDFAST_SIM_ASAN
     __sanitizer_start_switch_fiber(nullptr, self->scheduler_stack_, self->scheduler_stack_bytes_);
@@ -185,8 +179,7 @@ class FiberEngine final : public Engine {
   }
 
   std::size_t stacks_ = 0;
-  std::vector<Fiber*> idle_;
-  Fiber* running_ = nullptr;
+  std::vector<Stack*> idle_;
   context::fcontext_t scheduler_ = nullptr;
   ExceptionState exceptions_;
   void* fake_stack_ = nullptr;
@@ -195,25 +188,8 @@ class FiberEngine final : public Engine {
   void* tsan_ = nullptr;
 };
 
-std::mutex pool_mutex;
-std::vector<std::unique_ptr<Engine>> pool;
-
 }  // namespace
 
-EngineLease borrow_fiber_engine() {
-  std::unique_ptr<Engine> engine;
-  {
-    const std::lock_guard lock(pool_mutex);
-    if (!pool.empty()) {
-      engine = std::move(pool.back());
-      pool.pop_back();
-    }
-  }
-  if (!engine) engine = std::make_unique<FiberEngine>();
-  return EngineLease(engine.release(), [](Engine* used) {
-    const std::lock_guard lock(pool_mutex);
-    pool.emplace_back(used);
-  });
-}
+std::unique_ptr<Engine> make_fiber_engine() { return std::make_unique<FiberEngine>(); }
 
 }  // namespace holdfast::sim

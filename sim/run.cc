@@ -8,7 +8,6 @@
 #include "sim/clock.h"
 #include "sim/data_plane.h"
 #include "sim/device.h"
-#include "sim/engine_fiber.h"
 #include "sim/kernel.h"
 #include "sim/net.h"
 #include "sim/storage.h"
@@ -17,6 +16,11 @@
 
 namespace holdfast::sim {
 namespace {
+
+RunListener& run_listener() {
+  static RunListener listener;
+  return listener;
+}
 
 /// Notes the protocol's step for the record; without a record it does nothing.
 class StepObserver final : public port::Observer {
@@ -66,7 +70,7 @@ Trace run(const Scenario& scenario, Disk& disk, const RankMain& rank_main) {
   CHECK(scenario.world_size > 0, "a run needs a rank, world_size is {}", scenario.world_size);
   const tsan::Inside inside;
   Trace trace;
-  const EngineLease engine = borrow_fiber_engine();
+  const EngineLease engine = borrow_engine(scenario.engine);
   Decisions decisions = !scenario.replay          ? Decisions(scenario.seed)
                         : scenario.replay_loosely ? Decisions::loosely(*scenario.replay)
                                                   : Decisions(*scenario.replay);
@@ -87,21 +91,10 @@ Trace run(const Scenario& scenario, Disk& disk, const RankMain& rank_main) {
   if (trace.diverged.empty() && !decisions.divergence().empty())
     trace.diverged = fmt::format("diverged at the end: {}", decisions.divergence());
   trace.decisions = decisions.take();
+  if (run_listener()) run_listener()(scenario, trace, disk);
   return trace;
 }
 
-std::string to_string(const Leak& leak) {
-  std::string text = fmt::format("rank {}:", leak.rank);
-  const auto add = [&](int count, const char* what) {
-    if (count != 0) text += fmt::format(" {} {},", count, what);
-  };
-  add(leak.files_open, "files open");
-  add(leak.streams, "streams");
-  add(leak.events, "events");
-  add(leak.buffers, "buffers");
-  add(leak.tasks_unjoined, "tasks unjoined");
-  text.pop_back();
-  return text;
-}
+void set_run_listener(RunListener listener) { run_listener() = std::move(listener); }
 
 }  // namespace holdfast::sim

@@ -19,4 +19,9 @@ using RankMain = std::function<void(const port::Env&, Rank)>;
 /// in it (Disk::settle, Disk::crash). Several threads may run at once, each on its own disk.
 Trace run(const Scenario& scenario, Disk& disk, const RankMain& rank_main);
 
+/// Told of every run of the process when it has ended, on the thread that ran it. For programs that compare whole series of runs. Not
+/// synchronised: set before runs start; an empty one ends it.
+using RunListener = std::function<void(const Scenario&, const Trace&, const Disk&)>;
+void set_run_listener(RunListener listener);
+
 }  // namespace holdfast::sim

@@ -8,6 +8,7 @@
 
 #include "sim/decisions.h"
 #include "sim/disk.h"
+#include "sim/engine.h"
 #include "sim/faults.h"
 #include "sim/trace.h"
 
@@ -32,6 +33,7 @@ struct Scenario {
   bool replay_loosely = false;                    ///< the list was edited: match it kind by kind (Decisions::loosely)
   std::uint64_t events_max = 50'000'000;          ///< a run beyond this is a livelock: harness_error
   Interceptor* interceptor = nullptr;
+  EngineKind engine = default_engine();  ///< changes nothing that a trace shows
 };
 
 }  // namespace holdfast::sim

@@ -79,4 +79,7 @@ struct Trace {
 /// "rank 3: 2 files open, 1 stream"
 std::string to_string(const Leak& leak);
 
+/// Of all of the trace but its records.
+std::uint64_t fingerprint(const Trace& trace);
+
 }  // namespace holdfast::sim

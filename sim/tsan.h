@@ -12,6 +12,9 @@
 #endif
 #endif
 
+/// For functions that run between fibres.
+#define HOLDFAST_SIM_NO_TSAN __attribute__((no_sanitize("thread")))
+
 #ifdef HOLDFAST_SIM_TSAN
 extern "C" {
 void AnnotateIgnoreReadsBegin(const char* file, int line);

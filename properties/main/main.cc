@@ -7,9 +7,11 @@
 
 #include "impl/core/mark.h"
 #include "impl/core/mutate.h"
+#include "properties/compare_engines.h"
 #include "properties/main/worlds.h"
 #include "properties/mutants/mutants.h"
 #include "properties/property.h"
+#include "sim/engine_thread.h"
 
 namespace {
 
@@ -23,12 +25,15 @@ struct Arguments {
   bool list = false;
   bool json = false;
   bool mutants = false;
+  std::string engine;  ///< empty: fiber, and not said
+  bool compare_engines = false;
 };
 
 enum class Exit : int { good = 0, bad = 1, no_verdict = 2 };
 
 struct Report {
   std::uint64_t passed = 0, failed = 0, skipped = 0, cases = 0;
+  EnginesCompared engines;
   std::string cause;
   nlohmann::json rows = nlohmann::json::array();
 };
@@ -49,17 +54,22 @@ void require_marks(const Property& property, const std::map<std::string, std::ui
 void run_property(const Property& property, World& world, const Arguments& arguments, Report& report) {
   const auto start = std::chrono::steady_clock::now();
   const auto marks_before = mark_hits();
-  gen::Outcome outcome = property.check(world, arguments.draw);
+  EnginesCompared engines;
+  gen::Outcome outcome =
+      arguments.compare_engines ? check_on_both_engines(property, world, arguments.draw, engines) : property.check(world, arguments.draw);
   if (arguments.draw.cases >= 100) require_marks(property, marks_before, outcome);
   const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   const bool passed = outcome.failure.empty();
   (passed ? report.passed : report.failed) += 1;
   report.cases += outcome.cases;
+  report.engines.runs += engines.runs;
+  report.engines.events += engines.events;
   report.rows.push_back({{"property", property.id},
                          {"world", arguments.world},
                          {"passed", passed},
                          {"cases", outcome.cases},
                          {"seconds", seconds},
+                         {"runs_compared", engines.runs},
                          {"failure", outcome.failure},
                          {"counterexample", outcome.counterexample}});
   if (!arguments.json) fmt::print("{} {:18} {:7} cases {:8.2f} s\n", passed ? "ok  " : "FAIL", property.id, outcome.cases, seconds);
@@ -106,8 +116,16 @@ Exit run_catalogue(World& world, const Arguments& arguments) {
     fmt::print(stderr, "holdfast-validate: nothing was checked: {} properties skipped\n", report.skipped);
     return Exit::no_verdict;
   }
-  fmt::print(arguments.json ? stderr : stdout, "PASS world={} properties={} skipped={} cases={} seed={}: no violation found\n",
-             arguments.world, report.passed, report.skipped, report.cases, arguments.draw.seed);
+  std::string engines;
+  if (arguments.compare_engines) {
+    engines = fmt::format("; {} runs, {} events, the same on fibres and threads", report.engines.runs, report.engines.events);
+    if (report.engines.runs == 0) {
+      fmt::print(stderr, "holdfast-validate: no run was compared: nothing of this used the simulator\n");
+      return Exit::no_verdict;
+    }
+  }
+  fmt::print(arguments.json ? stderr : stdout, "PASS world={} properties={} skipped={} cases={} seed={}: no violation found{}\n",
+             arguments.world, report.passed, report.skipped, report.cases, arguments.draw.seed, engines);
   return Exit::good;
 }
 
@@ -155,10 +173,26 @@ Exit kill_mutants(World& world, const Arguments& arguments) {
 }
 #endif
 
+/// Errors: invalid_argument for choices that do not go together.
+Status choose_engine(const Arguments& arguments) {
+  if (arguments.engine.empty() && !arguments.compare_engines) return {};
+  if (arguments.world == "threads")
+    return fail(ErrorCode::invalid_argument, "world threads runs no simulator; expected --world sim or simgpu with a choice of engine");
+  if (arguments.compare_engines && (arguments.mutants || !arguments.engine.empty()))
+    return fail(ErrorCode::invalid_argument, "--compare-engines runs on both engines; expected neither --engine nor --mutants with it");
+  if (!arguments.engine.empty()) sim::set_default_engine(TRY(sim::engine_named(arguments.engine)));
+  if (arguments.compare_engines || sim::default_engine() == sim::EngineKind::thread) sim::stay_on_one_processor();
+  return {};
+}
+
 Exit run(const Arguments& arguments) {
   if (arguments.list) {
     list_properties();
     return Exit::good;
+  }
+  if (const Status chosen = choose_engine(arguments); !chosen) {
+    fmt::print(stderr, "holdfast-validate: {}\n", chosen.error());
+    return Exit::no_verdict;
   }
   auto world = world_named(arguments.world);
   if (!world) {
@@ -191,6 +225,9 @@ int main(int argc, char** argv) {
   app.add_option("--seed", arguments.draw.seed, "of everything that is drawn, decimal or 0x-hex")
       ->envname("HOLDFAST_SEED")
       ->capture_default_str();
+  app.add_option("--engine", arguments.engine, "what runs simulated ranks: fiber (default), or thread (slow; the results are the same)");
+  app.add_flag("--compare-engines", arguments.compare_engines,
+               "check on both engines, and compare every run with the same one on the other");
   app.add_flag("--list", arguments.list, "show the properties and end");
   app.add_flag("--json", arguments.json, "one object on stdout");
   app.add_flag("--mutants", arguments.mutants, "in the mutant build: every planted bug must be caught");

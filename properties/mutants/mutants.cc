@@ -29,6 +29,7 @@ const std::vector<Mutant>& mutants() {
       {"plan.retire_last_verified", "the last verified checkpoint is retired", "S3", "rule-ages"},
       {"format.manifest_digest_unchecked", "the manifest's own digest is not compared", "S4", "rule-damage"},
       {"format.padding_unchecked", "the padding of a segment header may hold anything", "S4", "rule-damage"},
+      {"engine_fiber.shares_exceptions", "the fibres of a run share the C++ runtime's stack of caught exceptions", "D1", "engines-agree"},
       {"segment_file.skip_block_check", "a block's digest is not checked when it is read", "S4", "crash-exhaustive"},
   };
   return all;

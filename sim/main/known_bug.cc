@@ -42,7 +42,8 @@ double since(std::chrono::steady_clock::time_point start) {
 }
 
 /// The object that the program printed. Errors: unknown_outcome unless it ended with a bad verdict.
-Result<Json> bad_verdict_of(const std::vector<std::string>& words) {
+Result<Json> bad_verdict_of(std::vector<std::string> words) {
+  words.insert(words.end(), {"--engine", to_string(default_engine())});
   const Ended ended = TRY(run_program(words));
   Json object = Json::parse(ended.output, nullptr, false);
   if (ended.exit == static_cast<int>(Exit::bad) && object.is_object()) return object;

@@ -14,18 +14,20 @@ struct Arguments {
   CampaignArguments campaign;
   std::uint64_t run_seconds = 0;
   std::uint64_t campaign_seconds = 8 * 60;
+  std::string engine = "fiber";
 };
 
-void add_common(CLI::App& verb, Console& console) {
-  verb.add_flag("--json", console.json, "Print the result as one JSON object");
-  verb.add_flag("-q,--quiet", console.quiet, "No progress and no notes on stderr");
+void add_common(CLI::App& verb, Arguments& all) {
+  verb.add_flag("--json", all.console.json, "Print the result as one JSON object");
+  verb.add_flag("-q,--quiet", all.console.quiet, "No progress and no notes on stderr");
+  verb.add_option("--engine", all.engine, "What runs the ranks: fiber, or thread (slow; the results are the same)")->capture_default_str();
 }
 
 CLI::AsNumberWithUnit seconds() { return CLI::AsNumberWithUnit(std::map<std::string, std::uint64_t>{{"s", 1}, {"m", 60}, {"h", 3600}}); }
 
 void add_run(CLI::App& app, Arguments& all, const std::string& name, const std::string& about, bool random) {
   CLI::App* verb = app.add_subcommand(name, about);
-  add_common(*verb, all.console);
+  add_common(*verb, all);
   verb->add_option("--workload", all.run.job.workload, "save, museum-N (a public bug) or museum-N-fixed")->capture_default_str();
   verb->add_option("--layout", all.run.job.layout,
                    "State to save: a model's layout file, or a .safetensors file with its real bytes (default: three small tensors)");
@@ -47,13 +49,13 @@ void declare(CLI::App& app, Arguments& all) {
   add_run(app, all, "exhaust", "Every kind of fault at every door call, one at a time", false);
 
   CLI::App* replay = app.add_subcommand("replay", "Run a failure again from its file, and tell what happens");
-  add_common(*replay, all.console);
+  add_common(*replay, all);
   replay->add_option("FILE", all.replay.file, "A failure file")->required();
   replay->add_option("--trace", all.replay.trace, "Write the trace there, for holdfast report space-time");
 
   CLI::App* campaign =
       app.add_subcommand("campaign", "Catch two known bugs, then put the save of a real model's layout under faults; ends with a report");
-  add_common(*campaign, all.console);
+  add_common(*campaign, all);
   campaign->add_option("--ranks", all.campaign.ranks, "Ranks of the job")->capture_default_str()->check(CLI::Range(1, 4096));
   campaign->add_option("--seeds", all.campaign.seeds, "Random cases")->capture_default_str()->check(CLI::Range(1, 1'000'000'000));
   campaign->add_option("--seed", all.campaign.seed, "Of everything that is drawn: decimal, 0x-hex or a commit id")->capture_default_str();
@@ -69,6 +71,9 @@ Exit dispatch(const CLI::App& app, Arguments& all) {
   all.console.verb = app.get_subcommands()[0]->get_name();
   all.run.time = std::chrono::seconds(all.run_seconds);
   all.campaign.time = std::chrono::seconds(all.campaign_seconds);
+  const auto engine = holdfast::sim::engine_named(all.engine);
+  if (!engine) return all.console.give_up(engine.error());
+  holdfast::sim::set_default_engine(*engine);
   if (all.console.verb == "run") return run_verb(all.run, all.console);
   if (all.console.verb == "exhaust") return exhaust_verb(all.run, all.console);
   if (all.console.verb == "replay") return replay_verb(all.replay, all.console);

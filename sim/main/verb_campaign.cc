@@ -35,6 +35,7 @@ std::string command_of(const CampaignArguments& arguments, std::uint64_t seed) {
   std::string text = fmt::format("holdfast sim campaign --ranks {} --seeds {} --seed {} --time {}s", arguments.ranks, arguments.seeds, seed,
                                  arguments.time.count());
   if (!arguments.input.empty()) text += " --input " + arguments.input;
+  if (default_engine() != EngineKind::fiber) text += fmt::format(" --engine {}", to_string(default_engine()));
   return text;
 }
 

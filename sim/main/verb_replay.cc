@@ -13,6 +13,7 @@ Exit hand_over(const ReplayArguments& arguments, const Console& console) {
   if (!program) return console.give_up(program.error());
   std::vector<std::string> words{*program, "replay", arguments.file};
   if (!arguments.trace.empty()) words.insert(words.end(), {"--trace", arguments.trace});
+  words.insert(words.end(), {"--engine", to_string(default_engine())});
   if (console.json) words.emplace_back("--json");
   if (console.quiet) words.emplace_back("-q");
   return console.give_up(become(words));

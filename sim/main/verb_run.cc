@@ -34,6 +34,7 @@ Json to_json(const Job& job, const ParallelOutcome& outcome, std::uint64_t seed)
           {"faults_fired", fired},
           {"run_twice", totals.run_twice},
           {"hash", fmt::format("{:016x}", totals.hash)},
+          {"engine", to_string(default_engine())},
           {"seconds", outcome.seconds},
           {"timed_out", outcome.timed_out},
           {"marks", mark_hits()}};

@@ -6,7 +6,7 @@ import sys
 
 
 def planted(root: pathlib.Path) -> set[str]:
-    sources = [path for path in (root / "impl").rglob("*.cc") if path.name != "mutate.cc"]
+    sources = [path for folder in ("impl", "sim") for path in (root / folder).rglob("*.cc") if path.name != "mutate.cc"]
     return {name for path in sources for name in re.findall(r'MUTATE\("([^"]+)"', path.read_text(encoding="utf-8"))}
 
 

@@ -54,9 +54,14 @@ expect "a seed that is none" 2 'seed "x"' "$sim" run --seed x
 expect "a workload that is none" 2 'workload "x".*museum-29' "$sim" run --workload x
 expect "a layout that is none" 2 'open "gone.json"' "$sim" run --layout gone.json
 expect "a mutant in a build without" 2 'holdfast-sim-mutants' "$sim" run --mutant x
+expect "an engine that is none" 2 'engine "x": expected fiber or thread' "$sim" run --engine x
 expect "a kind that is none" 2 'kind of fault "x"' "$sim" run --kinds x
 expect "a verb that is none" 2 '' "$sim" fly
 expect "every single fault" 0 '^PASS ' "$sim" exhaust --workload museum-4-fixed
+expect "a failure replays on the other engine" 1 '^FAIL class=safety .* \| holdfast sim replay one.json$' "$sim" replay one.json --engine thread
+
+fibers="$("$sim" run -q --seed 5 --cases 50)" threads="$("$sim" run -q --seed 5 --cases 50 --engine thread)"
+[[ $fibers == PASS* && $fibers == "$threads" ]] || { failures=$((failures + 1)); echo "FAIL the engines differ: $fibers; $threads"; }
 
 if [[ -x $sim-mutants ]]; then
   expect "a planted bug is caught" 1 '^FAIL class=safety prop=S3 ' "$sim-mutants" run --mutant segment_writer.delete_before_publish --kinds kill_rank,power_loss --out planted.json
