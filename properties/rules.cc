@@ -9,6 +9,7 @@
 #include "impl/plan/lookup.h"
 #include "impl/plan/retention.h"
 #include "impl/plan/save_plan.h"
+#include "impl/protocol/build_manifest.h"
 #include "properties/property.h"
 
 namespace holdfast::properties {
@@ -212,6 +213,45 @@ Wrong damage_is_refused(const gen::DrawnCase& drawn) {
   return std::nullopt;
 }
 
+/// What the ranks of a mesh report when each has written its boxes, every one in the segment that it belongs into.
+std::vector<std::vector<WriteResult>> written_by(const MeshLayout& layout, const Dims& shape) {
+  std::vector<std::vector<WriteResult>> results;
+  for (std::int64_t position = 0; position < layout.mesh.size(); ++position) {
+    results.emplace_back();
+    std::int64_t number = 0;
+    for (const LocalBox& local : local_part(layout, shape, position)) {
+      protocol::TensorPlace place;
+      place.segment = format::SegmentRecord{format::segment_of_box(layout.mesh.rank(position), number++), 8192, 4096, {}};
+      const auto bytes = static_cast<std::uint64_t>(local.box.volume());
+      results.back().push_back({{"w", local.box.offset, {}}, bytes, protocol::encode(place)});
+    }
+  }
+  return results;
+}
+
+/// A commit that lacks a box of a mesh, or has one twice.
+Wrong incomplete_commit_is_refused(const gen::DrawnCase& drawn) {
+  std::uint64_t state = drawn.seed;
+  const auto draw = [&](std::uint64_t bound) { return static_cast<std::int64_t>((state = mix(state + 0x9e3779b97f4a7c15u)) % bound); };
+  const std::int64_t ranks = 1 + draw(5);
+  const Dims shape{1 + draw(7), 1 + draw(5)};
+  const std::int64_t offset = draw(9);
+  const std::int64_t run = (whole(shape).volume() + offset + ranks - 1) / ranks;
+  const MeshLayout layout{packed_mesh({&ranks, 1}), {Replicate{}}, FlatCut{{0}, offset, run, 1 + draw(3), {}, 1}};
+  Metadata metadata;
+  metadata.entries.emplace("w", TensorMetadata{DType::u8, shape, ChunkSet(layout, shape)});
+  const protocol::ManifestHead head{{Step{1}, 1}, {"step-1.a1", 1, ""}, static_cast<std::int32_t>(ranks), 64};
+  auto results = written_by(layout, shape);
+  if (const auto whole = protocol::build_manifest(head, metadata, results); !whole) return fmt::format("{}", whole.error());
+  std::vector<WriteResult>& changed = *std::ranges::find_if(results, [](const auto& of_rank) { return !of_rank.empty(); });
+  const WriteResult one = changed[static_cast<std::size_t>(draw(changed.size()))];
+  std::erase_if(changed, [&](const WriteResult& other) { return other.index == one.index; });
+  if (protocol::build_manifest(head, metadata, results)) return fmt::format("committed without {}", to_string(one.index));
+  changed = {one, one};
+  if (protocol::build_manifest(head, metadata, results)) return fmt::format("committed with {} twice", to_string(one.index));
+  return std::nullopt;
+}
+
 Property rule(std::string id, std::string invariants, std::string statement, Wrong (*holds)(const gen::DrawnCase&)) {
   return {std::move(id), std::move(invariants), std::move(statement), {"sim"}, [holds](World& /*world*/, const gen::DrawOptions& options) {
             return gen::for_all(options, holds);
@@ -228,6 +268,8 @@ std::vector<Property> rule_properties() {
       rule("rule-hints", "S4", "The hint of an index never decides which shard is meant.", hints_are_only_hints),
       rule("rule-balance", "S7", "Replicas are written by the ranks that have least to write.", replicas_are_balanced),
       rule("rule-ages", "S3 S9", "Attempt numbers rise over all steps, and retention spares what it must.", ages_are_kept),
+      rule("rule-commit", "S7", "A commit in which a rank of a mesh did not write one of its boxes, or wrote it twice, is refused.",
+           incomplete_commit_is_refused),
       rule("rule-damage", "S4", "A flipped bit of a manifest or of a segment header's padding is refused.", damage_is_refused),
   };
 }

@@ -30,6 +30,7 @@ const std::vector<Mutant>& mutants() {
       {"format.manifest_digest_unchecked", "the manifest's own digest is not compared", "S4", "rule-damage"},
       {"format.padding_unchecked", "the padding of a segment header may hold anything", "S4", "rule-damage"},
       {"engine_fiber.shares_exceptions", "the fibres of a run share the C++ runtime's stack of caught exceptions", "D1", "engines-agree"},
+      {"build_manifest.mesh_incomplete", "a checkpoint that lacks a box of a mesh is committed", "S7", "rule-commit"},
       {"segment_file.skip_block_check", "a block's digest is not checked when it is read", "S4", "crash-exhaustive"},
   };
   return all;
