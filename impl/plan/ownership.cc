@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "impl/core/mark.h"
 #include "impl/core/mutate.h"
 
 namespace holdfast::plan {
@@ -16,6 +17,7 @@ std::int64_t unit_elements(const LayoutItem& tensor, const Dims& part, std::int6
   const std::int64_t element_bytes = size_bytes(tensor.dtype);
   const std::int64_t elements = volume({part.data(), part.size()});
   if (held <= unit_bytes_min / element_bytes || !can_cut_flat(tensor.layout, tensor.shape)) return std::max<std::int64_t>(1, elements);
+  MARK("plan.unit_of_rows");
   std::int64_t row = elements;
   for (std::size_t d = 0; d < part.size(); ++d) {
     row /= part[d];
@@ -77,6 +79,7 @@ std::vector<MeshLayout> writer_layouts(std::span<const LayoutItem* const> tensor
     const Dims part = uncut_sizes(layout, tensor->shape, 0);
     const std::int64_t elements = volume({part.data(), part.size()});
     if (layout.flat) {
+      MARK("plan.run_cut_again");
       layout.flat->inner_axes.assign(axes.begin(), axes.end());
       layout.flat->inner_unit = unit_elements(*tensor, part, std::min(elements, layout.flat->run));
       continue;

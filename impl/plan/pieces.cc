@@ -4,6 +4,7 @@
 #include <numeric>
 #include <span>
 
+#include "impl/core/mark.h"
 #include "impl/core/mutate.h"
 
 namespace holdfast::plan {
@@ -137,6 +138,7 @@ class Dealer {
   }
 
   void divide(const Piece& piece) {
+    MARK("plan.piece_divided");
     std::vector<Holding> holders(piece.holders.begin(), piece.holders.end());
     std::ranges::stable_sort(holders, {}, [&](const Holding& holder) { return bytes_of(holder.rank); });
     const std::uint64_t level = std::max({mean_, fullest_, filled_up(holders, piece.bytes())});

@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "impl/core/digest.h"
+#include "impl/core/mark.h"
 #include "impl/core/mutate.h"
 #include "impl/plan/layout_table.h"
 
@@ -73,12 +74,13 @@ class Agreeing {
 
   enum class Verdict { wrong, ruled, listed };
   Verdict look_at(std::string_view key, const Listings& listings, std::span<const Holding> items) {
-    if (!fits(key, listings)) return Verdict::wrong;
+    if (!fits(key, listings) || !only_tensors(key, listings, items)) return Verdict::wrong;
     bool good = equal(key, "the dtype", listings, items, [](const auto& item) { return to_string(item.dtype); });
     good &= equal(key, "the shape", listings, items, [](const auto& item) { return text(item.shape); });
     if (!good) return Verdict::wrong;
     const auto other_rule = [&](const Listing& listing) { return listing.item->layout != listings.front().item->layout; };
-    const auto held = [](const Holding& holding) { return !is_announcement(*holding.item); };
+    const Mesh& mesh = listings.front().item->layout.mesh;
+    const auto held = [&](const Holding& holding) { return !is_announcement(*holding.item) || mesh.position(holding.rank); };
     if (std::ranges::any_of(listings, other_rule) || std::ranges::any_of(items, held)) return Verdict::listed;
     return all_there(key, listings) ? Verdict::ruled : Verdict::wrong;
   }
@@ -97,6 +99,16 @@ class Agreeing {
     return true;
   }
 
+  Rank first_rank(const Listings& listings) const { return tables_.classes()[static_cast<std::size_t>(listings.front().from)].first; }
+
+  bool only_tensors(std::string_view key, const Listings& listings, std::span<const Holding> items) {
+    const auto other = std::ranges::find_if(items, [](const Holding& holding) { return holding.item->type == WriteItemType::bytes; });
+    if (other == items.end()) return true;
+    problems_.add("\"{}\": the kind differs between ranks: a tensor on rank {}, a byte value on rank {}", key, first_rank(listings),
+                  other->rank);
+    return false;
+  }
+
   template <typename Property>
   bool equal(std::string_view key, std::string_view what, const Listings& listings, std::span<const Holding> items, Property&& property) {
     const auto first = property(*listings.front().item);
@@ -111,17 +123,9 @@ class Agreeing {
       const RuleTables::Class& from = tables_.classes()[static_cast<std::size_t>(listing.from)];
       if (listing.item != listings.front().item) compare(from.first, from.ranks, *listing.item);
     }
-    for (const Holding& holding : items) {
-      if (holding.item->type != WriteItemType::bytes) {
-        compare(holding.rank, 1, *holding.item);
-        continue;
-      }
-      problems_.add("\"{}\": the kind differs between ranks: a tensor on rank {}, a byte value on rank {}", key,
-                    tables_.classes()[static_cast<std::size_t>(listings.front().from)].first, holding.rank);
-      return false;
-    }
+    for (const Holding& holding : items) compare(holding.rank, 1, *holding.item);
     if (!other) return true;
-    const Rank rank = tables_.classes()[static_cast<std::size_t>(listings.front().from)].first;
+    const Rank rank = first_rank(listings);
     const std::string more = differing > 1 ? fmt::format(" ({} ranks differ from rank {})", differing, rank) : "";
     problems_.add("\"{}\": {} differs between ranks: {} on rank {}, {} on rank {}{}", key, what, first, rank, other->second, other->first,
                   more);
@@ -204,6 +208,7 @@ Agreement agree(const RuleTables& tables, const std::map<std::string_view, std::
 }
 
 void list_boxes(std::vector<SavePlan>& plans, const RuleTables& tables, std::span<const std::string_view> names) {
+  MARK("plan.rule_listed");
   std::vector<LayoutTable> to_list, to_keep;
   for (const RuleTables::Class& from : tables.classes()) {
     std::vector<LayoutItem> listed, kept;

@@ -46,8 +46,8 @@ struct Agreement {
 };
 
 /// Every problem is named: key, ranks, values. Checked of each tensor: a layout that fits shape and job, the same dtype and shape on all ranks, one
-/// rule, all ranks of its mesh. Two rules, or a rule on some ranks and boxes on others, are no problem: such a tensor is `listed`. A rank that holds
-/// nothing may say so by an announcement (validate.h) instead of by the rule. `items`: what the same plans list box by box.
+/// rule, all ranks of its mesh. Two rules, or a rule on some ranks and boxes on others, are no problem: such a tensor is `listed`. A rank outside the
+/// mesh may announce (validate.h) that it holds nothing. `items`: what the same plans list box by box.
 Agreement agree(const RuleTables& tables, const std::map<std::string_view, std::vector<Holding>>& items, Problems& problems);
 
 /// Moves the tensors `names` (ascending) from the rules of each plan to its items, box by box. Plan i is rank i's.

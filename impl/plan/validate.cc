@@ -168,7 +168,7 @@ Status validate(std::span<const SavePlan> plans, Coverage coverage) {
       if (replicated_axes(tensor.item->layout).empty()) continue;
       problems.add("\"{}\": {}: ranks would write the same", tensor.item->fqn, to_string(tensor.item->layout));
     }
-    list_boxes(listed, tables, agreement.listed);
+    if (!agreement.listed.empty()) list_boxes(listed, tables, agreement.listed);
   } else {
     for (std::size_t r = 0; r < listed.size(); ++r) listed[r] = expand(std::move(listed[r]), Rank{static_cast<std::int32_t>(r)});
   }
