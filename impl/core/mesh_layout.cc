@@ -107,6 +107,12 @@ Coordinates coordinates_of(const Mesh& mesh, std::int64_t position) {
   return coordinates;
 }
 
+std::int64_t position_of(const Mesh& mesh, const Coordinates& coordinates) {
+  std::int64_t position = 0;
+  for (std::size_t a = 0; a < mesh.axes.size(); ++a) position = position * mesh.axes[a].size + coordinates[a];
+  return position;
+}
+
 /// What the placements leave to a rank, a list of intervals a dimension.
 std::vector<Intervals> intervals_of(const MeshLayout& layout, const Dims& shape, const Coordinates& coordinates) {
   std::vector<Intervals> dims;
@@ -147,32 +153,83 @@ std::vector<LocalBox> boxes_of(const std::vector<Intervals>& dims) {
   }
 }
 
-std::int64_t run_index(const MeshLayout& layout, const Coordinates& coordinates) {
-  std::int64_t index = 0;
-  for (const int axis : layout.flat->axes) {
-    index = index * layout.mesh.axes[static_cast<std::size_t>(axis)].size + coordinates[static_cast<std::size_t>(axis)];
-  }
-  return index;
-}
+using Axes = boost::container::small_vector<int, 2>;
 
-std::int64_t runs(const MeshLayout& layout) {
+std::int64_t ranks_along(const Mesh& mesh, const Axes& axes) {
   std::int64_t count = 1;
-  for (const int axis : layout.flat->axes) count *= layout.mesh.axes[static_cast<std::size_t>(axis)].size;
+  for (const int axis : axes) count *= mesh.axes[static_cast<std::size_t>(axis)].size;
   return count;
 }
 
-/// Where run `index` begins in a tensor part of `elements`.
-std::int64_t run_begin(const FlatCut& flat, std::int64_t index, std::int64_t elements) {
-  const std::int64_t at = std::clamp<std::int64_t>(index * flat.run - flat.offset, 0, elements);
-  const std::int64_t unit = MUTATE("layout.flat_ignores_unit", flat.unit, std::int64_t{1});
-  return at == elements ? at : at / unit * unit;
+/// The number of a rank among those along `axes`, the first outermost.
+std::int64_t number_along(const Mesh& mesh, const Axes& axes, const Coordinates& coordinates) {
+  std::int64_t number = 0;
+  for (const int axis : axes)
+    number = number * mesh.axes[static_cast<std::size_t>(axis)].size + coordinates[static_cast<std::size_t>(axis)];
+  return number;
 }
 
-std::vector<LocalBox> cut_flat(const FlatCut& flat, const std::vector<LocalBox>& parts, std::int64_t index) {
+void set_number_along(const Mesh& mesh, const Axes& axes, std::int64_t number, Coordinates& coordinates) {
+  for (std::size_t i = axes.size(); i-- > 0;) {
+    const auto axis = static_cast<std::size_t>(axes[i]);
+    coordinates[axis] = number % mesh.axes[axis].size;
+    number /= mesh.axes[axis].size;
+  }
+}
+
+/// The runs of a flat cut through a part of `elements`: where each begins, and whose an element is. Since cuts are moved down, the units of a run are
+/// those whose last element lies in it.
+class FlatRuns {
+ public:
+  FlatRuns(const MeshLayout& layout, std::int64_t elements)
+      : flat_(*layout.flat), elements_(elements), runs_(ranks_along(layout.mesh, flat_.axes)),
+        inner_(ranks_along(layout.mesh, flat_.inner_axes)), inner_run_((flat_.run - 1) / inner_ + 1) {}
+
+  std::int64_t begin(std::int64_t run) const { return moved_down(run * flat_.run, flat_.unit); }
+  std::int64_t begin(std::int64_t run, std::int64_t inner) const {
+    if (inner == 0) return begin(run);
+    if (inner == inner_) return begin(run + 1);
+    const std::int64_t at = moved_down(run * flat_.run + std::min(inner * inner_run_, flat_.run), flat_.inner_unit);
+    return std::clamp(at, begin(run), begin(run + 1));
+  }
+
+  std::int64_t run_of(std::int64_t element) const { return std::min(runs_ - 1, last_of_unit(element, flat_.unit) / flat_.run); }
+  std::int64_t inner_of(std::int64_t element, std::int64_t run) const {
+    const std::int64_t in_run = last_of_unit(element, flat_.inner_unit) - run * flat_.run;
+    return std::clamp<std::int64_t>(in_run / inner_run_, 0, inner_ - 1);
+  }
+
+ private:
+  std::int64_t moved_down(std::int64_t on_line, std::int64_t unit) const {
+    const std::int64_t at = std::clamp<std::int64_t>(on_line - flat_.offset, 0, elements_);
+    const std::int64_t whole_units = MUTATE("layout.flat_ignores_unit", at / unit * unit, at);
+    return at == elements_ ? at : whole_units;
+  }
+  /// On the line.
+  std::int64_t last_of_unit(std::int64_t element, std::int64_t unit) const {
+    const std::int64_t first = element / unit * unit;
+    return flat_.offset + (unit < elements_ - first ? first + unit : elements_) - 1;
+  }
+
+  const FlatCut& flat_;
+  std::int64_t elements_;
+  std::int64_t runs_;
+  std::int64_t inner_;  ///< parts of a run
+  std::int64_t inner_run_;
+};
+
+std::int64_t elements_of(std::span<const LocalBox> parts) {
   std::int64_t elements = 0;
   for (const LocalBox& part : parts) elements += part.box.volume();
-  const std::int64_t begin = run_begin(flat, index, elements);
-  const std::int64_t end = run_begin(flat, index + 1, elements);
+  return elements;
+}
+
+std::vector<LocalBox> cut_flat(const MeshLayout& layout, const std::vector<LocalBox>& parts, const Coordinates& coordinates) {
+  const FlatRuns runs(layout, elements_of(parts));
+  const std::int64_t run = number_along(layout.mesh, layout.flat->axes, coordinates);
+  const std::int64_t inner = number_along(layout.mesh, layout.flat->inner_axes, coordinates);
+  const std::int64_t begin = runs.begin(run, inner);
+  const std::int64_t end = runs.begin(run, inner + 1);
   std::vector<LocalBox> out;
   std::int64_t before = 0;
   for (const LocalBox& part : parts) {
@@ -188,6 +245,7 @@ std::vector<LocalBox> cut_flat(const FlatCut& flat, const std::vector<LocalBox>&
 Status check_mesh(const Mesh& mesh, std::int64_t world_size) {
   const auto wrong = [&](std::string_view what) { return fail(ErrorCode::invalid_argument, "{}: {}", to_string(mesh), what); };
   if (mesh.first < 0) return wrong("it starts below rank 0");
+  if (mesh.first >= std::int64_t{1} << 31) return wrong("it passes rank 2^31");
   std::vector<MeshAxis> axes(mesh.axes.begin(), mesh.axes.end());
   std::ranges::sort(axes, {}, &MeshAxis::stride);
   std::int64_t span = 1;  // of the ranks that the axes so far reach
@@ -229,35 +287,32 @@ Status check_placement(const MeshLayout& layout, std::size_t axis, const Dims& s
   return {};
 }
 
-bool joins_only_first_dimension(const MeshLayout& layout, const Dims& shape) {
-  for (std::size_t d = 1; d < shape.size(); ++d) {
-    for (const Cut& cut : cuts_of(layout, static_cast<int>(d))) {
-      const auto* segments = std::get_if<Segments>(cut.placement);
-      const auto* strided = std::get_if<StridedShard>(cut.placement);
-      if ((segments && segments->lengths.size() > 1) || (strided && !cut.as_shard && strided->split > 1)) return false;
-    }
-  }
-  return true;
-}
-
 Status check_flat(const MeshLayout& layout, const Dims& shape) {
   const FlatCut& flat = *layout.flat;
   const auto wrong = [&](std::string_view what) { return fail(ErrorCode::invalid_argument, "{}: {}", to_string(layout), what); };
   std::vector<bool> used(layout.mesh.axes.size(), false);
-  for (const int axis : flat.axes) {
-    const auto a = static_cast<std::size_t>(axis);
-    if (axis < 0 || a >= used.size() || used[a]) return wrong("the flat cut names an axis that is not there, or one twice");
-    if (!std::holds_alternative<Replicate>(layout.placements[a])) return wrong("the flat cut names an axis that a placement has cut");
-    used[a] = true;
+  for (const auto* axes : {&flat.axes, &flat.inner_axes}) {
+    for (const int axis : *axes) {
+      const auto a = static_cast<std::size_t>(axis);
+      if (axis < 0 || a >= used.size() || used[a]) return wrong("the flat cut names an axis that is not there, or one twice");
+      if (!std::holds_alternative<Replicate>(layout.placements[a])) return wrong("the flat cut names an axis that a placement has cut");
+      used[a] = true;
+    }
   }
-  if (flat.offset < 0 || flat.run < 1 || flat.unit < 1) return wrong("a flat cut needs offset >= 0, run >= 1, unit >= 1");
+  if (flat.offset < 0 || flat.run < 1 || flat.unit < 1 || flat.inner_unit < 1) {
+    return wrong("a flat cut needs offset >= 0, run >= 1, unit >= 1, inner unit >= 1");
+  }
   constexpr std::int64_t limit = std::int64_t{1} << 61;  // the sum of any three of these numbers is below 2^63
-  if (flat.offset > limit || flat.unit > limit || flat.run > limit / runs(layout)) return wrong("a flat cut over 2^61 elements");
-  const std::int64_t largest = uncut_elements(layout, shape, 0);
-  if (flat.run * runs(layout) - flat.offset < largest) {
-    return wrong(fmt::format("{} runs of {} elements do not reach the end of {} at {}", runs(layout), flat.run, largest, flat.offset));
+  const std::int64_t runs = ranks_along(layout.mesh, flat.axes);
+  if (flat.offset > limit || flat.unit > limit || flat.inner_unit > limit || flat.run > limit / runs) {
+    return wrong("a flat cut over 2^61 elements");
   }
-  if (flat.unit < largest && !joins_only_first_dimension(layout, shape)) {
+  const std::int64_t largest = uncut_elements(layout, shape, 0);
+  if (flat.run * runs - flat.offset < largest) {
+    return wrong(fmt::format("{} runs of {} elements do not reach the end of {} at {}", runs, flat.run, largest, flat.offset));
+  }
+  const std::int64_t unit = flat.inner_axes.empty() ? flat.unit : std::min(flat.unit, flat.inner_unit);
+  if (unit < largest && !can_cut_flat(layout, shape)) {
     return wrong("a flat cut through boxes that are joined along a dimension other than the first");
   }
   return {};
@@ -295,10 +350,10 @@ std::vector<Choice> choices_near(const MeshLayout& layout, const std::vector<Cut
   return choices;
 }
 
-/// The first and the last run that may hold an element of `box`.
-std::pair<std::int64_t, std::int64_t> runs_near(const MeshLayout& layout, const Dims& shape, const Coordinates& coordinates,
-                                                const Box& box) {
-  const std::vector<LocalBox> parts = boxes_of(intervals_of(layout, shape, coordinates));
+/// Appends the positions, among those that differ from `coordinates` along the axes of the flat cut only, that hold an element of `box`, or of what lies
+/// between its first and last element.
+void append_runs_near(const MeshLayout& layout, const std::vector<LocalBox>& parts, const Box& box, Coordinates coordinates,
+                      std::vector<std::int64_t>& positions) {
   std::int64_t low = -1;
   std::int64_t high = -1;
   std::int64_t before = 0;
@@ -306,7 +361,7 @@ std::pair<std::int64_t, std::int64_t> runs_near(const MeshLayout& layout, const 
     if (const auto common = intersection(part.box, box)) {
       std::int64_t first = 0;
       std::int64_t last = 0;
-      for (std::size_t d = 0; d < shape.size(); ++d) {
+      for (std::size_t d = 0; d < common->size.size(); ++d) {
         const std::int64_t from = common->offset[d] - part.box.offset[d];
         first = first * part.box.size[d] + from;
         last = last * part.box.size[d] + from + common->size[d] - 1;
@@ -316,11 +371,17 @@ std::pair<std::int64_t, std::int64_t> runs_near(const MeshLayout& layout, const 
     }
     before += part.box.volume();
   }
-  if (low < 0) return {0, -1};
-  const FlatCut& flat = *layout.flat;
-  // A cut is moved down by less than a unit: the run before may not hold the element any more, the run after may.
-  const std::int64_t last_run = runs(layout) - 1;
-  return {std::min(last_run, (flat.offset + low) / flat.run), std::min(last_run, (flat.offset + high + flat.unit - 1) / flat.run)};
+  if (low < 0) return;
+  const FlatRuns runs(layout, before);
+  const std::int64_t last_run = runs.run_of(high);
+  for (std::int64_t run = runs.run_of(low); run <= last_run; ++run) {
+    set_number_along(layout.mesh, layout.flat->axes, run, coordinates);
+    const std::int64_t last_inner = runs.inner_of(std::min(high, std::max<std::int64_t>(0, runs.begin(run + 1) - 1)), run);
+    for (std::int64_t inner = runs.inner_of(std::max(low, runs.begin(run)), run); inner <= last_inner; ++inner) {
+      set_number_along(layout.mesh, layout.flat->inner_axes, inner, coordinates);
+      positions.push_back(position_of(layout.mesh, coordinates));
+    }
+  }
 }
 
 }  // namespace
@@ -377,9 +438,7 @@ std::optional<std::int64_t> Mesh::position(Rank rank) const {
     rest -= coordinates[a] * axes[a].stride;
   }
   if (rest != 0) return std::nullopt;
-  std::int64_t position = 0;
-  for (std::size_t a = 0; a < axes.size(); ++a) position = position * axes[a].size + coordinates[a];
-  return position;
+  return position_of(*this, coordinates);
 }
 
 Mesh packed_mesh(std::span<const std::int64_t> sizes, std::int64_t first) {
@@ -390,6 +449,17 @@ Mesh packed_mesh(std::span<const std::int64_t> sizes, std::int64_t first) {
     stride *= sizes[a];
   }
   return mesh;
+}
+
+bool can_cut_flat(const MeshLayout& layout, const Dims& shape) {
+  for (std::size_t d = 1; d < shape.size(); ++d) {
+    for (const Cut& cut : cuts_of(layout, static_cast<int>(d))) {
+      const auto* segments = std::get_if<Segments>(cut.placement);
+      const auto* strided = std::get_if<StridedShard>(cut.placement);
+      if ((segments && segments->lengths.size() > 1) || (strided && !cut.as_shard && strided->split > 1)) return false;
+    }
+  }
+  return true;
 }
 
 Status check(const MeshLayout& layout, const Dims& shape, std::int64_t world_size) {
@@ -409,7 +479,8 @@ std::vector<int> replicated_axes(const MeshLayout& layout) {
   for (std::size_t a = 0; a < layout.placements.size(); ++a) {
     if (layout.mesh.axes[a].size == 1 || !std::holds_alternative<Replicate>(layout.placements[a])) continue;
     const int axis = static_cast<int>(a);
-    if (!layout.flat || std::ranges::find(layout.flat->axes, axis) == layout.flat->axes.end()) axes.push_back(axis);
+    const auto names = [axis](const auto& some) { return std::ranges::find(some, axis) != some.end(); };
+    if (!layout.flat || !(names(layout.flat->axes) || names(layout.flat->inner_axes))) axes.push_back(axis);
   }
   return axes;
 }
@@ -418,7 +489,7 @@ std::vector<LocalBox> local_part(const MeshLayout& layout, const Dims& shape, st
   if (whole(shape).empty()) return {{whole(shape), 0, Dims(shape.size(), 1)}};
   const Coordinates coordinates = coordinates_of(layout.mesh, position);
   std::vector<LocalBox> boxes = boxes_of(intervals_of(layout, shape, coordinates));
-  if (layout.flat) boxes = cut_flat(*layout.flat, boxes, run_index(layout, coordinates));
+  if (layout.flat) boxes = cut_flat(layout, boxes, coordinates);
   return boxes;
 }
 
@@ -432,10 +503,15 @@ std::int64_t boxes_max(const MeshLayout& layout, const Dims& shape) {
   return boxes;
 }
 
+Dims uncut_sizes(const MeshLayout& layout, const Dims& shape, std::int64_t position) {
+  Dims sizes;
+  for (const Intervals& intervals : intervals_of(layout, shape, coordinates_of(layout.mesh, position))) sizes.push_back(length(intervals));
+  return sizes;
+}
+
 std::int64_t uncut_elements(const MeshLayout& layout, const Dims& shape, std::int64_t position) {
-  std::int64_t elements = 1;
-  for (const Intervals& intervals : intervals_of(layout, shape, coordinates_of(layout.mesh, position))) elements *= length(intervals);
-  return elements;
+  const Dims sizes = uncut_sizes(layout, shape, position);
+  return volume({sizes.data(), sizes.size()});
 }
 
 std::vector<std::int64_t> positions_near(const MeshLayout& layout, const Dims& shape, const Box& box) {
@@ -454,25 +530,11 @@ std::vector<std::int64_t> positions_near(const MeshLayout& layout, const Dims& s
     }
     found = std::move(next);
   }
-  const auto number = [&](const Coordinates& coordinates) {
-    std::int64_t position = 0;
-    for (std::size_t a = 0; a < coordinates.size(); ++a) position = position * layout.mesh.axes[a].size + coordinates[a];
-    positions.push_back(position);
-  };
-  for (Coordinates& coordinates : found) {
-    if (!layout.flat) {
-      number(coordinates);
-      continue;
-    }
-    const auto [low, high] = runs_near(layout, shape, coordinates, box);
-    for (std::int64_t run = low; run <= high; ++run) {
-      std::int64_t rest = run;
-      for (std::size_t i = layout.flat->axes.size(); i-- > 0;) {
-        const auto axis = static_cast<std::size_t>(layout.flat->axes[i]);
-        coordinates[axis] = rest % layout.mesh.axes[axis].size;
-        rest /= layout.mesh.axes[axis].size;
-      }
-      number(coordinates);
+  for (const Coordinates& coordinates : found) {
+    if (layout.flat) {
+      append_runs_near(layout, boxes_of(intervals_of(layout, shape, coordinates)), box, coordinates, positions);
+    } else {
+      positions.push_back(position_of(layout.mesh, coordinates));
     }
   }
   std::ranges::sort(positions);
@@ -503,8 +565,11 @@ std::string to_string(const MeshLayout& layout) {
   }
   std::string text = fmt::format("{} [{}]", to_string(layout.mesh), fmt::join(placements, ","));
   if (!layout.flat) return text;
-  text += fmt::format(" flat(axes {} at {} by {}", fmt::join(layout.flat->axes, ","), layout.flat->offset, layout.flat->run);
-  return text + (layout.flat->unit == 1 ? ")" : fmt::format(" in {}s)", layout.flat->unit));
+  const FlatCut& flat = *layout.flat;
+  const auto in_units = [](std::int64_t unit) { return unit == 1 ? std::string() : fmt::format(" in {}s", unit); };
+  text += fmt::format(" flat(axes {} at {} by {}{}", fmt::join(flat.axes, ","), flat.offset, flat.run, in_units(flat.unit));
+  if (!flat.inner_axes.empty()) text += fmt::format(", then axes {}{}", fmt::join(flat.inner_axes, ","), in_units(flat.inner_unit));
+  return text + ")";
 }
 
 }  // namespace holdfast

@@ -69,6 +69,10 @@ struct FlatCut {
   std::int64_t offset = 0;
   std::int64_t run = 1;
   std::int64_t unit = 1;
+  /// Axes along which each run is cut once more: the k-th of n ranks along them (the first outermost) holds elements [k * p, (k + 1) * p) of its run,
+  /// p = ceil(run / n). These cuts are moved down to a multiple of `inner_unit` elements of the tensor, but never out of the run.
+  boost::container::small_vector<int, 2> inner_axes = {};
+  std::int64_t inner_unit = 1;
   bool operator==(const FlatCut&) const = default;
 };
 
@@ -95,6 +99,9 @@ Status check(const MeshLayout& layout, const Dims& shape, std::int64_t world_siz
 
 // Requires of the rest: a layout that check() accepts.
 
+/// Whether a flat cut may go through what the placements leave to a rank: boxes that are joined along the first dimension at most.
+bool can_cut_flat(const MeshLayout& layout, const Dims& shape);
+
 /// The axes of more than one rank along which all ranks hold the same boxes.
 std::vector<int> replicated_axes(const MeshLayout& layout);
 
@@ -103,7 +110,9 @@ std::vector<int> replicated_axes(const MeshLayout& layout);
 std::vector<LocalBox> local_part(const MeshLayout& layout, const Dims& shape, std::int64_t position);
 /// An upper bound of the number of boxes a rank holds.
 std::int64_t boxes_max(const MeshLayout& layout, const Dims& shape);
-/// Elements of what the placements leave to the rank at `position`, before the flat cut.
+/// Sizes of what the placements leave to the rank at `position`, before the flat cut: of its boxes joined in memory. At position 0 they are largest.
+Dims uncut_sizes(const MeshLayout& layout, const Dims& shape, std::int64_t position);
+/// Their product.
 std::int64_t uncut_elements(const MeshLayout& layout, const Dims& shape, std::int64_t position);
 
 /// The positions whose boxes may share an element with `box`, ascending; of ranks that hold the same only the first. Takes time in proportion to the answer
@@ -114,6 +123,6 @@ std::vector<std::int64_t> positions_near(const MeshLayout& layout, const Dims& s
 void append_flat_range(const Box& box, std::int64_t begin, std::int64_t end, std::int64_t start, std::vector<LocalBox>& out);
 
 std::string to_string(const Mesh& mesh);          ///< "mesh(8x4 from 0)", strides where they are not packed: "mesh(8:16x4:1 from 32)"
-std::string to_string(const MeshLayout& layout);  ///< "mesh(2x4 from 0) [replicate,shard(0)] flat(axes 0 at 0 by 96)"
+std::string to_string(const MeshLayout& layout);  ///< "mesh(2x4 from 0) [replicate,shard(0)] flat(axes 0 at 0 by 96 in 8s, then axes 1)"
 
 }  // namespace holdfast

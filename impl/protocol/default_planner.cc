@@ -5,12 +5,13 @@
 
 namespace holdfast::protocol {
 
-Status DefaultSavePlanner::set_up_planner(const StateDict& state, bool /*is_coordinator*/) {
+Status DefaultSavePlanner::set_up_planner(const StateDict& state, Rank rank, bool /*is_coordinator*/) {
   state_ = &state;
+  rank_ = rank;
   return {};
 }
 
-Result<SavePlan> DefaultSavePlanner::create_local_plan() { return plan::local_save_plan(*state_); }
+Result<SavePlan> DefaultSavePlanner::create_local_plan() { return plan::local_save_plan(*state_, rank_); }
 
 Result<plan::GlobalSavePlan> DefaultSavePlanner::create_global_plan(std::vector<SavePlan> local_plans) {
   return plan::global_save_plan(std::move(local_plans), dedup_);
@@ -25,8 +26,7 @@ Result<SavePlanner::Data> DefaultSavePlanner::resolve_data(const WriteItem& item
     if (!value) return fail(ErrorCode::invalid_argument, "save \"{}\": the state dict holds no byte value of that name", item.index.fqn);
     return Data(ByteView(value->value));
   }
-  const LocalShard* shard = TRY(plan::find_shard(*state_, item.index));
-  return Data(shard->memory);
+  return Data(TRY(plan::find_memory(*state_, item)));
 }
 
 Status DefaultLoadPlanner::set_up_planner(StateDict& destination, const Metadata& metadata, bool /*is_coordinator*/) {

@@ -14,7 +14,7 @@ namespace holdfast::protocol {
 class DefaultSavePlanner : public SavePlanner {
  public:
   explicit DefaultSavePlanner(plan::DedupPolicy dedup = plan::DedupPolicy::least_bytes) : dedup_(dedup) {}
-  Status set_up_planner(const StateDict& state, bool is_coordinator) override;
+  Status set_up_planner(const StateDict& state, Rank rank, bool is_coordinator) override;
   Result<SavePlan> create_local_plan() override;
   Result<plan::GlobalSavePlan> create_global_plan(std::vector<SavePlan> local_plans) override;
   Result<SavePlan> finish_plan(SavePlan plan) override;
@@ -23,6 +23,7 @@ class DefaultSavePlanner : public SavePlanner {
  private:
   plan::DedupPolicy dedup_;
   const StateDict* state_ = nullptr;
+  Rank rank_;
 };
 
 /// Reads into host memory of its own, one block a destination shard, and moves it to the destination in place(): a load that fails before that

@@ -15,11 +15,12 @@ namespace holdfast::protocol {
 class SavePlanner {
  public:
   virtual ~SavePlanner() = default;
-  /// `state` outlives the save.
-  virtual Status set_up_planner(const StateDict& state, bool is_coordinator) = 0;
+  /// `state` outlives the save; `rank` is this process.
+  virtual Status set_up_planner(const StateDict& state, Rank rank, bool is_coordinator) = 0;
   virtual Result<SavePlan> create_local_plan() = 0;
   /// One plan a rank comes in, one a rank must come out, in rank order.
   virtual Result<plan::GlobalSavePlan> create_global_plan(std::vector<SavePlan> local_plans) = 0;
+  /// Gets this rank's items, those by rule among them, box by box (expand()).
   virtual Result<SavePlan> finish_plan(SavePlan plan) = 0;
 
   /// The memory of a tensor item, or the value of a byte item.

@@ -39,7 +39,7 @@ Checkpointed<void> SaveRun::plan(const StateDict& state, const Status& before) {
   Decoder reply(planned->own.view(), "plan reply");
   Result<SavePlan> plan = plan::apply_kept(*std::move(local), reply);
   if (plan) {
-    plan_ = *std::move(plan);
+    plan_ = expand(*std::move(plan), comm_->rank());
     plan_ready_ = true;
   } else {
     writing_ = fail(std::move(plan).error());
@@ -51,18 +51,16 @@ Checkpointed<void> SaveRun::plan(const StateDict& state, const Status& before) {
 Result<SavePlan> SaveRun::plan_locally(const StateDict& state, const Role& role) {
   env_.enter("2 plan");
   TRY(writer_->reset());
-  TRY(planner_->set_up_planner(state, role.is_coordinator));
+  TRY(planner_->set_up_planner(state, role.rank, role.is_coordinator));
   TRY(writer_->set_up_storage_writer(role));
   SavePlan plan = TRY(planner_->create_local_plan());
   return writer_->prepare_local_plan(std::move(plan));
 }
 
 Result<comm::Answer> SaveRun::plan_globally(std::vector<SharedBytes> contributions) {
-  std::vector<SavePlan> local;
-  for (const SharedBytes& bytes : contributions) {
-    Decoder in(bytes.view(), "save plan");
-    local.push_back(TRY(plan::decode_save_plan(in)));
-  }
+  std::vector<ByteView> messages;
+  for (const SharedBytes& bytes : contributions) messages.push_back(bytes.view());
+  const std::vector<SavePlan> local = TRY(plan::decode_save_plans(messages));
   plan::GlobalSavePlan global = TRY(planner_->create_global_plan(local));
   metadata_ = std::move(global.metadata);
   const std::vector<SavePlan> plans = TRY(writer_->prepare_global_plan(std::move(global.plans)));
@@ -70,11 +68,7 @@ Result<comm::Answer> SaveRun::plan_globally(std::vector<SharedBytes> contributio
     return fail(ErrorCode::invalid_argument, "plan: the planner returned {} plans for {} ranks", plans.size(), local.size());
   }
   comm::Answer answer;
-  for (std::size_t r = 0; r < plans.size(); ++r) {
-    Encoder out;
-    plan::encode_kept(out, local[r], plans[r]);
-    answer.by_rank.emplace_back(out.take());
-  }
+  answer.by_rank = plan::encode_replies(local, plans);
   return answer;
 }
 

@@ -68,7 +68,14 @@ MeshLayout draw_layout(Random& random, const Dims& shape) {
       }
     }
     if (const auto axes = replicated_axes(layout); !axes.empty() && random.below(2) == 0) {
-      FlatCut flat{{axes.begin(), axes.end()}, random.below(9), 1 + random.below(12), 1 + random.below(4)};
+      FlatCut flat{{}, random.below(9), 1 + random.below(12), 1 + random.below(4), {}, 1 + random.below(8)};
+      for (const int axis : axes) {
+        if (random.below(3) == 0) {
+          flat.inner_axes.push_back(axis);
+        } else {
+          flat.axes.push_back(axis);
+        }
+      }
       layout.flat = flat;
     }
     if (check(layout, shape)) return layout;
@@ -116,6 +123,7 @@ TEST(MeshLayout, EveryElementIsHeldOnceByTheRanksThatAreNoReplicas) {
     const MeshLayout layout = draw_layout(random, shape);
     std::vector<int> held(static_cast<std::size_t>(whole(shape).volume()), 0);
     for (const std::int64_t p : distinct_positions(layout)) {
+      ASSERT_LE(uncut_elements(layout, shape, p), uncut_elements(layout, shape, 0)) << to_string(layout);
       std::int64_t boxes = 0;
       std::set<std::int64_t> memory;
       for (const LocalBox& local : local_part(layout, shape, p)) {
@@ -175,6 +183,18 @@ TEST(MeshLayout, AFlatCutOfAMatrixIsAtMostThreeBoxes) {
   layout.flat = FlatCut{{0}, 3, 8, 4};  // in whole rows
   EXPECT_EQ(boxes_at(layout, {3, 4}, 0), (std::vector<Box>{{{0, 0}, {1, 4}}}));
   EXPECT_EQ(boxes_at(layout, {3, 4}, 1), (std::vector<Box>{{{1, 0}, {2, 4}}}));
+}
+
+TEST(MeshLayout, ARunIsCutOnceMoreAlongInnerAxes) {
+  // ZeRO over 2, replicated twice outside: the replicas share each run of 10 elements in whole rows, rounded down.
+  MeshLayout layout = over({2, 2}, {Replicate{}, Replicate{}});
+  layout.flat = FlatCut{{1}, 0, 10, 1, {0}, 4};
+  EXPECT_TRUE(replicated_axes(layout).empty());
+  EXPECT_EQ(boxes_at(layout, {5, 4}, 0), (std::vector<Box>{{{0, 0}, {1, 4}}}));
+  EXPECT_EQ(boxes_at(layout, {5, 4}, 2), (std::vector<Box>{{{1, 0}, {1, 4}}, {{2, 0}, {1, 2}}}));
+  EXPECT_EQ(boxes_at(layout, {5, 4}, 1), (std::vector<Box>{{{2, 2}, {1, 2}}}));
+  EXPECT_EQ(boxes_at(layout, {5, 4}, 3), (std::vector<Box>{{{3, 0}, {2, 4}}}));
+  EXPECT_EQ(to_string(layout), "mesh(2x2 from 0) [replicate,replicate] flat(axes 1 at 0 by 10, then axes 0 in 4s)");
 }
 
 TEST(MeshLayout, RefusesWhatCannotBe) {
