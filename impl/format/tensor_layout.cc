@@ -64,6 +64,19 @@ Result<Axes> take_mesh(Decoder& in) {
   return axes;
 }
 
+using AxisNumbers = decltype(FlatCut::axes);
+
+void put_axes(Encoder& out, const AxisNumbers& axes) {
+  out.varint(axes.size());
+  for (const int axis : axes) put(out, axis);
+}
+
+Result<AxisNumbers> take_axes(Decoder& in) {
+  AxisNumbers axes(static_cast<std::size_t>(TRY(take(in, dims_max))));
+  for (int& axis : axes) axis = static_cast<int>(TRY(take(in, dims_max)));
+  return axes;
+}
+
 /// Everything of a layout over a mesh but the mesh and where a flat cut starts: what many tensors share.
 Bytes cut_entry(const MeshLayout& layout) {
   Encoder out;
@@ -87,10 +100,11 @@ Bytes cut_entry(const MeshLayout& layout) {
   }
   out.u8(layout.flat ? 1 : 0);
   if (layout.flat) {
-    out.varint(layout.flat->axes.size());
-    for (const int axis : layout.flat->axes) put(out, axis);
+    put_axes(out, layout.flat->axes);
     put(out, layout.flat->run);
     put(out, layout.flat->unit);
+    put_axes(out, layout.flat->inner_axes);
+    put(out, layout.flat->inner_unit);
   }
   return out.take();
 }
@@ -123,11 +137,11 @@ Status take_cut(Decoder& in, MeshLayout& layout) {
   if (flat > 1) return fail(ErrorCode::corrupt, "flat cut kind {}", flat);
   if (flat == 0) return {};
   layout.flat.emplace();
-  for (std::int64_t left = TRY(take(in, dims_max)); left > 0; --left) {
-    layout.flat->axes.push_back(static_cast<int>(TRY(take(in, dims_max))));
-  }
+  layout.flat->axes = TRY(take_axes(in));
   layout.flat->run = TRY(take(in, elements_max));
   layout.flat->unit = TRY(take(in, elements_max));
+  layout.flat->inner_axes = TRY(take_axes(in));
+  layout.flat->inner_unit = TRY(take(in, elements_max));
   return {};
 }
 
