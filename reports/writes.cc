@@ -5,7 +5,7 @@
 #include <set>
 
 #include "impl/core/check.h"
-#include "impl/format/manifest.h"
+#include "impl/format/file_names.h"
 #include "reports/text.h"
 
 namespace holdfast::reports {
@@ -116,8 +116,8 @@ void Writes::for_each(const std::function<void(const Part&)>& visit) const {
 }
 
 std::string Writes::file_name(std::uint32_t rank, std::uint32_t file) {
-  if (file >= value_file) return fmt::format("bytes-{:05}-{:03}.bin", rank, file - value_file);
-  return format::segment_name(Rank{static_cast<std::int32_t>(rank)}, file);
+  const Rank writer{static_cast<std::int32_t>(rank)};
+  return file >= value_file ? format::value_name(writer, file - value_file) : format::segment_name(format::segment_of_box(writer, file));
 }
 
 Writes writes_of(const std::vector<SavePlan>& plans, const std::vector<SavePlan>* local) {
