@@ -78,17 +78,21 @@ void add_coverage(Lines& lines, const ReportCoverage& coverage) {
 
 }  // namespace
 
-std::string markdown_summary(const CampaignReport& report) {
+std::string markdown_summary(const CampaignReport& report, std::size_t bytes_max) {
   constexpr std::size_t room_for_last_words = 200;
-  Lines lines(markdown_bytes_max - room_for_last_words);
+  Lines lines(bytes_max - room_for_last_words);
   lines.add(fmt::format("## {} {}\n", symbol(verdict_of(report)), plain(report.name)));
   lines.add(code(report.command) + fmt::format(", seed {}, {}, {:.1f} s, {}\n", plain(report.seed), plain(report.started),
                                                report.duration_s, plain(report.machine)));
   const ReportCounts& n = report.counts;
-  lines.add("| runs | events | door calls | faults enumerated | fired | consequential | detected |\n|---:|---:|---:|---:|---:|---:|---:|");
-  lines.add(fmt::format("| {} | {} | {} | {} | {} | {} | {} |", grouped(n.runs), grouped(n.events), grouped(n.door_calls),
+  if (n.door_calls == 0) {  // not a campaign in the simulator
+    lines.add(counted(n.runs, "case"));
+  } else {
+    lines.add("| runs | events | door calls | faults enumerated | fired | consequential | detected |\n|---:|---:|---:|---:|---:|---:|---:|");
+    lines.add(fmt::format("| {} | {} | {} | {} | {} | {} | {} |", grouped(n.runs), grouped(n.events), grouped(n.door_calls),
                         grouped(n.faults_enumerated), grouped(n.faults_fired), grouped(n.faults_consequential),
                         grouped(n.faults_detected)));
+  }
   if (!report.failures.empty()) lines.add(fmt::format("\n### {}\n", counted(report.failures.size(), "failure")));
   for (const ReportFailure& failure : report.failures) {
     lines.add(fmt::format("- **{} {}**: {}<br>{} ({} decisions, shrunk to {})", plain(failure.verdict_class, 40),

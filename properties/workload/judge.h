@@ -13,8 +13,6 @@ namespace holdfast::properties {
 
 using SaveResults = std::vector<std::optional<protocol::Checkpointed<protocol::Saved>>>;
 
-/// L1, L4, S10: every rank is back, nothing is left open, no door was misused.
-void judge_run(const sim::Trace& trace, std::string_view phase, Verdict& verdict);
 /// S5: the survivors' outcomes go together.
 void judge_agreement(const SaveResults& saves, Verdict& verdict);
 /// A1, A4: nobody is blamed but ranks where a fault was injected; without a fault nothing fails.

@@ -9,6 +9,7 @@
 #include "impl/protocol/recover.h"
 #include "properties/gen/layout_file.h"
 #include "properties/workload/judge.h"
+#include "sim/judge.h"
 
 namespace holdfast::properties {
 namespace {
@@ -126,8 +127,8 @@ bool SaveWorkload::noticed() const {
 
 Verdict SaveWorkload::judge(const sim::Trace& act, const sim::Trace& recovery, const sim::Disk& disk) {
   Verdict verdict;
-  judge_run(act, "save", verdict);
-  judge_run(recovery, "recovery", verdict);
+  sim::judge_run(act, "save", verdict);
+  sim::judge_run(recovery, "recovery", verdict);
   judge_agreement(saves_, verdict);
   judge_attribution(saves_, act, verdict);
 
