@@ -43,6 +43,8 @@ class Stopwatch {
 
 double median(std::vector<double> values);  ///< requires one
 
+/// The manifest of Llama-3.1-405B's ranks: its size, and what writing it and finding one tensor in it take.
+Status bench_format(const Request& request);
 /// The simulator: how many cases a second, and what a save costs its coordinator.
 Status bench_sim(const Request& request);
 
