@@ -30,7 +30,7 @@ struct ReadPlan {
   };
 
   std::vector<Run> runs;    ///< by source, then by place
-  std::vector<Read> reads;  ///< in the order of the runs: when the first n are done, the runs they hold are there
+  std::vector<Read> reads;  ///< in the order of their places in memory, which is that of the runs
   std::vector<std::uint64_t> arena_bytes;
   std::uint64_t bytes = 0;  ///< of all reads
 };

@@ -160,19 +160,19 @@ Status SegmentLoad::perform_reads() {
   }
 }
 
-/// Verifies the blocks that are there once the reads up to `read` are done.
+/// Verifies the blocks that are there once the reads up to `read` are done: memory fills in the order of the reads.
 Status SegmentLoad::check_runs(std::size_t read) {
-  const std::size_t source = plan_.reads[read].source;
   const ReadPlan::Piece& last = plan_.reads[read].pieces.back();
-  const SegmentFile& file = sources_[source].file;
-  const format::SegmentLayout& layout = file.header().layout;
+  const std::pair filled(last.arena, last.arena_offset + last.bytes);
   for (; checked_runs_ < plan_.runs.size(); ++checked_runs_, checked_blocks_ = 0) {
     const ReadPlan::Run& run = plan_.runs[checked_runs_];
-    if (run.source != source) return {};
+    const SegmentFile& file = sources_[run.source].file;
     for (; run.first_block + checked_blocks_ < run.end_block; ++checked_blocks_) {
-      const format::SegmentBlock block = layout.block(run.first_block + checked_blocks_);
-      if (layout.header_bytes + block.offset + block.bytes > last.offset + last.bytes) return {};
-      TRY(file.check_block(run.first_block + checked_blocks_, {address(run) + (block.offset - run.begin), block.bytes}));
+      const std::size_t number = run.first_block + checked_blocks_;
+      const format::SegmentBlock block = file.header().layout.block(number);
+      const std::uint64_t at = block.offset - run.begin;
+      if (std::pair(run.arena, run.arena_offset + at + block.bytes) > filled) return {};
+      TRY(file.check_block(number, {address(run) + at, block.bytes}));
     }
   }
   return {};

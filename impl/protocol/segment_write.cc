@@ -29,16 +29,11 @@ Result<Writing> SegmentWrite::start(const port::Env& env, std::shared_ptr<Stagin
   self->planner_ = std::move(planner);
   TRY(self->take(plan));
   TRY(self->lay_out());
-  // Both words are promises: whoever waits for them may be another task, or nobody.
   const auto staged = std::make_shared<port::Promise<void>>(self->monitor_);
-  const auto written = std::make_shared<port::Promise<std::vector<WriteResult>>>(self->monitor_);
-  Writing writing{staged->future(), written->future()};
-  env.tasks.detach(TRY(env.tasks.spawn("write", [self, staged, written] {
-    Result<std::vector<WriteResult>> results = run(self, *staged);
-    self->segments_.clear();  // closes what a failure left open, before anybody is told
-    written->set(std::move(results));
-  })));
-  return writing;
+  port::Future<void> is_staged = staged->future();
+  auto written =
+      TRY(port::run_detached<std::vector<WriteResult>>(env.tasks, "write", self->monitor_, [self, staged] { return run(self, *staged); }));
+  return Writing{std::move(is_staged), std::move(written)};
 }
 
 Status SegmentWrite::take(const SavePlan& plan) {
@@ -104,7 +99,7 @@ Result<std::vector<WriteResult>> SegmentWrite::run(const std::shared_ptr<Segment
   Status done;
   for (std::uint64_t i = 0; done && i < writers && i + 1 < self->windows_; ++i) {
     MARK("segment_write.writers");
-    auto other = port::Future<void>::run(self->env_.tasks, "write windows", [self] { return self->write_windows(); });
+    auto other = port::run_detached<void>(self->env_.tasks, "write windows", self->monitor_, [self] { return self->write_windows(); });
     if (other) others.push_back(*std::move(other));
     if (!other) done = fail(std::move(other).error());
   }
