@@ -16,6 +16,7 @@ set(HOLDFAST_EXTERNALS
   "Boost::headers|Boost 1.74||"
   "Boost::context|Boost 1.74 COMPONENTS context||-lboost_context"
   "Threads::Threads|Threads||-pthread"
+  "liburing::liburing|liburing|liburing|"
   "CUDA::cudart_static|CUDAToolkit||")
 # These are headers that only our sources include: who links the archives needs them not.
 set(HOLDFAST_EXTERNALS_INSIDE nlohmann_json::nlohmann_json CLI11::CLI11)
@@ -146,7 +147,8 @@ configure_package_config_file(${PROJECT_SOURCE_DIR}/cmake/holdfast-config.cmake.
   INSTALL_DESTINATION ${package} NO_CHECK_REQUIRED_COMPONENTS_MACRO)
 # Before 1.0 a minor version may break its users.
 write_basic_package_version_file(${PROJECT_BINARY_DIR}/package/holdfast-config-version.cmake COMPATIBILITY SameMinorVersion)
-install(FILES ${PROJECT_BINARY_DIR}/package/holdfast-config.cmake ${PROJECT_BINARY_DIR}/package/holdfast-config-version.cmake DESTINATION ${package})
+install(FILES ${PROJECT_BINARY_DIR}/package/holdfast-config.cmake ${PROJECT_BINARY_DIR}/package/holdfast-config-version.cmake
+  ${PROJECT_SOURCE_DIR}/cmake/Findliburing.cmake DESTINATION ${package})
 
 file(RELATIVE_PATH HOLDFAST_PC_TO_PREFIX /${CMAKE_INSTALL_LIBDIR}/pkgconfig /)
 get_target_property(requires holdfast_bundle.holdfast HOLDFAST_pkgconfig_requires)

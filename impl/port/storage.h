@@ -1,8 +1,8 @@
 // The door to durable storage: exactly the facts durability rests on.
 //
 // Every call blocks until it is done, or until its deadline: then it returns `timeout` and the operation is abandoned. An abandoned
-// operation may still take effect later; it keeps the owners of its buffers until it ends. Paths are relative to the storage's root, with '/'
-// between components, no leading '/', and "" for the root itself.
+// operation may still take effect later; it keeps the owners of its buffers until it ends. Paths are relative to the storage's root, with
+// '/' between components, no leading '/', and "" for the root itself.
 #pragma once
 
 #include <cstdint>
@@ -26,6 +26,9 @@ struct Caps {
   bool list_after_write = true;    ///< list shows what any rank finished before
   bool durable_on_return = false;  ///< every call is durable when it returns; sync and sync_directory then do nothing
   Duration visibility_lag_max{0};  ///< how long another rank may not see a finished change
+  /// A piece goes the fast way (past the page cache, uncopied) as far as its memory address and its offset lie alike within multiples of
+  /// this many bytes; the ends that do not fill one, and all other pieces, are as right and slower. 1: nothing to gain.
+  std::uint32_t io_alignment = 1;
 };
 
 struct FileId {

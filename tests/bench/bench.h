@@ -46,4 +46,7 @@ double median(std::vector<double> values);  ///< requires one
 /// The simulator: how many cases a second, and what a save costs its coordinator.
 Status bench_sim(const Request& request);
 
+/// PosixStorage: durable writes and cold reads of large files, against the ceiling of the machine.
+Status bench_storage(const Request& request);
+
 }  // namespace holdfast::bench

@@ -20,7 +20,7 @@ struct Benchmark {
   const char* name;
   Status (*run)(const Request&);
 };
-constexpr std::array benchmarks = {Benchmark{"sim", bench_sim}};
+constexpr std::array benchmarks = {Benchmark{"sim", bench_sim}, Benchmark{"storage", bench_storage}};
 
 enum class Exit : int { good = 0, bad = 1, no_verdict = 2 };
 
