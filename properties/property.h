@@ -29,6 +29,7 @@ const std::vector<Property>& catalogue();
 std::vector<Property> round_trip_properties();
 std::vector<Property> async_properties();
 std::vector<Property> metadata_properties();
+std::vector<Property> streaming_properties();
 std::vector<Property> rule_properties();
 std::vector<Property> layout_properties();
 std::vector<Property> hook_fault_properties();

@@ -20,6 +20,18 @@ struct BlockDigest {
 };
 
 BlockDigest block_digest(ByteView bytes);
+
+/// block_digest of bytes that come in parts.
+class BlockDigester {
+ public:
+  BlockDigester();
+  void update(ByteView bytes);
+  /// Of all bytes since it was made or last finished; then begins anew.
+  BlockDigest finish();
+
+ private:
+  alignas(64) std::byte state_[576];  ///< XXH3's
+};
 std::string to_string(const BlockDigest& digest);  ///< 32 hex digits, high half first
 Result<BlockDigest> block_digest_from_string(std::string_view hex);
 

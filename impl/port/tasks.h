@@ -140,4 +140,13 @@ class Promise {
   std::shared_ptr<std::optional<Result<T>>> state_;
 };
 
+/// Runs `work` (a callable giving Result<T>) as a task that is detached at once: whoever waits for its word may be another task, or nobody.
+template <typename T, typename Work>
+Result<Future<T>> run_detached(Tasks& tasks, std::string_view name, const std::shared_ptr<Monitor>& monitor, Work work) {
+  const auto promise = std::make_shared<Promise<T>>(monitor);
+  Future<T> future = promise->future();
+  tasks.detach(TRY(tasks.spawn(name, [promise, work = std::move(work)]() mutable { promise->set(work()); })));
+  return future;
+}
+
 }  // namespace holdfast::port

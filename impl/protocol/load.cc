@@ -166,7 +166,7 @@ Checkpointed<Loaded> load_newest_intact(Session& session, StateDict& destination
   Loaded loaded;
   loaded.skipped = choice->damaged;
   for (const std::string& directory : choice->directories) {
-    const auto reader = std::make_shared<SegmentReader>(session.env(), directory);
+    const auto reader = std::make_shared<SegmentReader>(session.env(), session.staging(), directory, options.reading);
     Load hooks{session, destination, planner_of(options), reader, before};
     Checkpointed<void> done = run(hooks, end);
     if (done) {
@@ -185,6 +185,13 @@ Checkpointed<Loaded> load_newest_intact(Session& session, StateDict& destination
   return tl::unexpected(CheckpointError{"choose", Outcome::failed, std::move(failures), {}});
 }
 
+Checkpointed<Loaded> load_with_reader(Session& session, StateDict& destination, const LoadOptions& options, const Status& before,
+                                      port::Deadline end) {
+  Load hooks{session, destination, planner_of(options), options.reader, before};
+  if (auto done = run(hooks, end); !done) return tl::unexpected(std::move(done).error());
+  return Loaded{};
+}
+
 }  // namespace
 
 Checkpointed<Loaded> load(Session& session, StateDict& destination, const LoadOptions& options) {
@@ -192,10 +199,10 @@ Checkpointed<Loaded> load(Session& session, StateDict& destination, const LoadOp
   const Checkpointed<Status> before = settle(session, end);
   if (!before) return tl::unexpected(before.error());
   session.comm().begin("load");
-  if (!options.reader) return load_newest_intact(session, destination, options, *before, end);
-  Load hooks{session, destination, planner_of(options), options.reader, *before};
-  if (auto done = run(hooks, end); !done) return tl::unexpected(std::move(done).error());
-  return Loaded{};
+  const auto how = options.reader ? load_with_reader : load_newest_intact;
+  Checkpointed<Loaded> loaded = how(session, destination, options, *before, end);
+  session.staging()->trim(options.staging_keep_bytes);
+  return loaded;
 }
 
 }  // namespace holdfast::protocol

@@ -20,7 +20,10 @@ struct LoadOptions {
   std::optional<std::string> directory = {};
   plan::LoadPlanOptions plan = {};
   port::Duration deadline = std::chrono::minutes(2);  ///< of the whole load, from the call
-  std::shared_ptr<LoadPlanner> planner = nullptr;     ///< null: DefaultLoadPlanner
+  ReadPlanLimits reading = {};
+  /// The session keeps so much of the staging memory for its next save or load; the rest is freed.
+  std::uint64_t staging_keep_bytes = 64 << 20;
+  std::shared_ptr<LoadPlanner> planner = nullptr;  ///< null: DefaultLoadPlanner
   /// Null: SegmentReader on the session's storage; else `directory` and the fallback are the reader's business.
   std::shared_ptr<StorageReader> reader = nullptr;
 };
@@ -28,7 +31,7 @@ struct LoadOptions {
 struct Loaded {
   std::string directory;             ///< what was loaded, the same on every rank; empty with a reader of the caller's own
   std::vector<std::string> skipped;  ///< newer checkpoints that were damaged, newest first: what was wrong with each
-  SegmentReader::Volume volume;      ///< of this rank
+  Volume volume;                     ///< of this rank
 };
 
 /// Fills the tensors of `destination` and replaces its byte values. Every rank of the session calls it, with equal options.

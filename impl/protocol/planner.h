@@ -1,6 +1,7 @@
 // The planners' hooks, with PyTorch DCP's names and call order. A planner decides what is written and read; it does no I/O.
 #pragma once
 
+#include <memory>
 #include <variant>
 #include <vector>
 
@@ -30,7 +31,7 @@ class SavePlanner {
 };
 
 /// Order of calls in a load, on each rank: set_up_planner, create_local_plan, [coordinator: create_global_plan], finish_plan, then for every item
-/// resolve_tensor and commit_tensor, or load_bytes. Nothing of the destination changes before place().
+/// load_tensor, or resolve_tensor and commit_tensor, or load_bytes. Nothing of the destination changes before place().
 class LoadPlanner {
  public:
   virtual ~LoadPlanner() = default;
@@ -44,6 +45,15 @@ class LoadPlanner {
   virtual Result<StridedBlock> resolve_tensor(const ReadItem& item) = 0;
   /// The memory of the item is filled with verified bytes.
   virtual Status commit_tensor(const ReadItem& item) = 0;
+
+  /// A part of an item, verified, where it lies in host memory.
+  struct Part {
+    Dims offset;  ///< in the item
+    StridedBlock memory;
+  };
+  /// For a reader that has the item's bytes in memory already: `parts` together are all of it, and `owner` keeps them. Saves a copy where it is
+  /// overridden; here it copies to resolve_tensor()'s memory and commits.
+  virtual Status load_tensor(const ReadItem& item, const std::vector<Part>& parts, std::shared_ptr<const void> owner);
   virtual Status load_bytes(const ReadItem& item, Bytes value) = 0;
 
   /// Called once every rank has read everything: move what was read to the destination.

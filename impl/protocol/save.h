@@ -18,7 +18,8 @@ struct SaveOptions {
   port::Duration deadline = std::chrono::minutes(2);  ///< of the whole save, from the call
   std::uint32_t block_bytes = format::default_block_bytes;
   plan::RetentionPolicy retention = {};
-  /// Host memory that staging may take, from the session's pool; never more is held. None: enough for this rank's whole part.
+  /// Host memory that staging may take, from the session's pool; never more is held, and what is larger streams through it. None: for async_save enough for this
+  /// rank's whole part, for save as much as keeps the storage busy.
   std::optional<std::uint64_t> staging_budget_bytes = {};
   std::shared_ptr<SavePlanner> planner = nullptr;   ///< null: DefaultSavePlanner
   std::shared_ptr<StorageWriter> writer = nullptr;  ///< null: SegmentWriter on the session's storage

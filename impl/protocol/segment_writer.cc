@@ -46,20 +46,8 @@ Result<std::vector<SavePlan>> SegmentWriter::prepare_global_plan(std::vector<Sav
 
 Result<Writing> SegmentWriter::write_data(SavePlan plan, std::shared_ptr<SavePlanner> planner) {
   ticket_ = TRY(decode_ticket(plan.storage_data));
-  auto part = std::make_shared<SegmentWrite>(env_, pool_);
-  part->rank = role_.rank;
-  part->directory = ticket_.directory;
-  part->block_bytes = options_.block_bytes;
-  part->staging_budget_bytes = options_.staging_budget_bytes;
-  part->deadline = role_.work;
-  TRY(part->take(plan, std::move(planner)));
-  // Both words are promises: whoever waits for them may be another task, or nobody.
-  const auto monitor = env_.tasks.make_monitor();
-  const auto staged = std::make_shared<port::Promise<void>>(monitor);
-  const auto written = std::make_shared<port::Promise<std::vector<WriteResult>>>(monitor);
-  Writing writing{staged->future(), written->future()};
-  env_.tasks.detach(TRY(env_.tasks.spawn("write", [part, staged, written] { written->set(part->run(*staged)); })));
-  return writing;
+  return SegmentWrite::start(env_, pool_, {role_.rank, ticket_.directory, options_.block_bytes, options_.staging_budget_bytes, role_.work}, plan,
+                             std::move(planner));
 }
 
 Status SegmentWriter::finish(const Metadata& metadata, const std::vector<std::vector<WriteResult>>& results) {
