@@ -39,6 +39,10 @@ Checkpointed<Loaded> Checkpoints::load(StateDict& destination, const LoadOptions
   return protocol::load(session_, destination, options);
 }
 
+Checkpointed<NewlyLoaded> Checkpoints::load_new(const NewStateOptions& made, const LoadOptions& options) {
+  return protocol::load_new(session_, made, options);
+}
+
 Checkpointed<Recovered> Checkpoints::recover(const RecoverOptions& options) { return protocol::recover(session_, options); }
 
 Result<Survey> Checkpoints::list() { return protocol::survey(*storage_, soon()); }

@@ -19,9 +19,12 @@ namespace holdfast {
 using protocol::Checkpointed;
 using protocol::Loaded;
 using protocol::LoadOptions;
+using protocol::NewlyLoaded;
+using protocol::NewStateOptions;
 using protocol::PendingSave;
 using protocol::Recovered;
 using protocol::RecoverOptions;
+using protocol::Replicas;
 using protocol::Saved;
 using protocol::SaveOptions;
 using protocol::Survey;
@@ -58,6 +61,8 @@ class Checkpoints {
   Checkpointed<PendingSave> async_save(const StateDict& state, const SaveOptions& options);
   /// The newest committed and intact checkpoint, whatever layout it was saved from. Blocks: at most options.deadline.
   Checkpointed<Loaded> load(StateDict& destination, const LoadOptions& options = {});
+  /// The same without a template: makes a state dict with host memory of its own, of whole tensors or as `made.layout` says. Blocks: as load().
+  Checkpointed<NewlyLoaded> load_new(const NewStateOptions& made = {}, const LoadOptions& options = {});
   /// Clears away what a crash left. Requires: no save is running, here or elsewhere. Blocks: at most options.deadline.
   Checkpointed<Recovered> recover(const RecoverOptions& options = {});
 

@@ -13,5 +13,7 @@
 #include "impl/api/job.h"
 #include "impl/core/error.h"
 #include "impl/core/failure.h"
+#include "impl/core/key_map.h"
 #include "impl/core/layout.h"
+#include "impl/core/nested.h"
 #include "impl/core/state_dict.h"

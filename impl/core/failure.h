@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <span>
 #include <string>
 #include <utility>
 #include <vector>
@@ -44,6 +45,8 @@ class FailureMap {
 };
 
 std::string to_string(const FailureMap& failures);  ///< "ranks 1,4-7: message (code); rank 9: ..."
+/// "rank 3", "ranks 1,4-7". Requires: one rank at least.
+std::string rank_text(std::span<const Rank> ranks);
 
 enum class Outcome : std::uint8_t {
   committed = 1,  ///< the commit record is durable

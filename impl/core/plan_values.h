@@ -40,6 +40,7 @@ struct WriteItem {
   Dims shape;  ///< of the whole tensor
   // Byte items:
   std::uint64_t nbytes = 0;
+  BlockDigest digest = {};  ///< of the value; a planner of one's own may leave it 0 on every rank
 
   /// Bytes this item stores: of the chunk, not of the whole tensor.
   std::uint64_t stored_bytes() const {

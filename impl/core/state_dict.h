@@ -13,6 +13,7 @@
 #include "impl/core/dtype.h"
 #include "impl/core/layout.h"
 #include "impl/core/memory.h"
+#include "impl/core/rank_values.h"
 
 namespace holdfast {
 
@@ -34,6 +35,7 @@ struct TensorEntry {
 /// A value that is no tensor. Saved as is; replaced as a whole by a load.
 struct BytesEntry {
   Bytes value;
+  std::optional<RankPolicy> per_rank = {};  ///< none: one value, the same on all ranks that have it; else each rank has its own
 };
 
 /// Named entries in name order, so that every rank visits equal keys in equal order.
@@ -56,6 +58,9 @@ class StateDict {
   };
   Status add(std::string name, const StridedBlock& buffer, DType dtype, const Dims& global_shape, std::span<const BufferPart> parts);
   Status add_bytes(std::string name, Bytes value);
+  /// A value that each rank has its own of: the state of a random number generator, of a data loader. `policy` says what a load by another number of
+  /// ranks makes of it: the policy of the destination counts, and that of the saved state where there is no destination.
+  Status add_rank_bytes(std::string name, Bytes value, RankPolicy policy);
 
   const std::map<std::string, Entry, std::less<>>& entries() const { return entries_; }
   std::map<std::string, Entry, std::less<>>& entries() { return entries_; }

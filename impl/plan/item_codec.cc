@@ -111,6 +111,8 @@ void put(Encoder& out, const WriteItem& item, const WriteItem& previous) {
   if (own_offset) put_dims<1>(out, false, {&*item.index.offset});
   if (!tensor) {
     out.varint(item.nbytes);
+    out.u64(item.digest.low);
+    out.u64(item.digest.high);
     return;
   }
   if (!same_tensor) {
@@ -163,6 +165,8 @@ Result<WriteItem> take_write_item(Decoder& in, const WriteItem& previous) {
     TRY(take_tensor(in, item, previous, same_tensor, uniform));
   } else {
     item.nbytes = TRY(in.varint());
+    item.digest.low = TRY(in.u64());
+    item.digest.high = TRY(in.u64());
   }
   if (chunk_offset) item.index.offset = item.chunk.offset;
   return item;

@@ -106,9 +106,11 @@ Result<SavePlan> local_save_plan(const StateDict& state, std::optional<Rank> ran
       check_local_tensor(name, *tensor, problems);
       add_tensor(plan, name, *tensor);
     } else {
+      const Bytes& value = std::get<BytesEntry>(entry).value;
       WriteItem item;
       item.index.fqn = name;
-      item.nbytes = std::get<BytesEntry>(entry).value.size();
+      item.nbytes = value.size();
+      item.digest = block_digest(value);
       plan.items.push_back(std::move(item));
     }
   }

@@ -2,7 +2,9 @@
 
 #include <algorithm>
 #include <functional>
+#include <tuple>
 
+#include "impl/core/failure.h"
 #include "impl/core/layout.h"
 #include "impl/core/mutate.h"
 #include "impl/plan/rule_tables.h"
@@ -30,6 +32,25 @@ bool equal_on_all(std::string_view key, std::string_view what, std::span<const H
   const std::string more = differing > 1 ? fmt::format(" ({} items differ from rank {}'s)", differing, first.rank) : "";
   problems.add("\"{}\": {} differs between ranks: {} on rank {}, {} on rank {}{}", key, what, text(expected), first.rank,
                text(property(*other->item)), other->rank, more);
+  return false;
+}
+
+/// Whether all ranks have the same bytes; else every different value is told, with its ranks.
+bool equal_values(std::string_view key, std::span<const Holding> holdings, Problems& problems) {
+  const auto value_of = [](const WriteItem& item) {
+    const BlockDigest digest = MUTATE("plan.values_ignore_digests", item.digest, BlockDigest());
+    return std::tuple(item.nbytes, digest.high, digest.low);
+  };
+  const auto first = value_of(*holdings.front().item);
+  if (std::ranges::all_of(holdings, [&](const Holding& holding) { return value_of(*holding.item) == first; })) return true;
+  std::map<std::tuple<std::uint64_t, std::uint64_t, std::uint64_t>, std::vector<Rank>> ranks_of;
+  for (const Holding& holding : holdings) ranks_of[value_of(*holding.item)].push_back(holding.rank);
+  std::vector<std::string> values;
+  for (const auto& [value, ranks] : ranks_of) {
+    const auto& [nbytes, high, low] = value;
+    values.push_back(fmt::format("{} bytes with digest {} on {}", nbytes, to_string(BlockDigest{low, high}), rank_text(ranks)));
+  }
+  problems.add("\"{}\": a byte value must be the same on all ranks that have it, but it is {}", key, fmt::join(values, ", "));
   return false;
 }
 
@@ -98,9 +119,7 @@ std::map<std::string_view, std::vector<Holding>> by_key(std::span<const SavePlan
 bool check_agreement(std::string_view key, std::span<const Holding> holdings, Problems& problems) {
   if (!equal_on_all(key, "the kind", holdings, problems, kind, std::identity())) return false;
   if (holdings.front().item->type == WriteItemType::bytes) {
-    return equal_on_all(
-        key, "a byte value must be the same on all ranks that have it, but its size", holdings, problems,
-        [](const WriteItem& item) { return item.nbytes; }, [](std::uint64_t nbytes) { return fmt::format("{} bytes", nbytes); });
+    return equal_values(key, holdings, problems);
   }
   bool good = equal_on_all(
       key, "the dtype", holdings, problems,

@@ -62,6 +62,12 @@ Status SegmentWriter::finish(const Metadata& metadata, const std::vector<std::ve
   return {};
 }
 
+Result<std::optional<TensorDigest>> SegmentWriter::written_digest(const WriteResult& result, Rank rank) const {
+  if (!result.index.offset) return std::optional<TensorDigest>();
+  const TensorPlace place = TRY(decode_tensor_place(result.storage_data, rank));
+  return std::optional(place.digest);
+}
+
 Status SegmentWriter::publish(const Metadata& metadata, const std::vector<std::vector<WriteResult>>& results) {
   const ManifestHead head{attempt_, ticket_, role_.world_size, options_.block_bytes};
   const format::Manifest manifest = TRY(build_manifest(head, metadata, results));

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <vector>
 
 #include "impl/core/ids.h"
@@ -43,6 +44,11 @@ class StorageWriter {
   /// Makes the checkpoint valid: the commit point. Durable when it returns. results[r] are rank r's.
   /// Errors: unknown_outcome when it can no longer tell whether the commit record will survive; any other code promises that there is none.
   virtual Status finish(const Metadata& metadata, const std::vector<std::vector<WriteResult>>& results) = 0;
+  /// The digest of the chunk that `result` of `rank` tells of, taken from the tensor's own memory. None from a writer that takes none: replicas then cannot
+  /// be compared with what was written. Errors: corrupt when the result is not one of this writer.
+  virtual Result<std::optional<TensorDigest>> written_digest(const WriteResult& /*result*/, Rank /*rank*/) const {
+    return std::optional<TensorDigest>();
+  }
 };
 
 /// Order of calls in a load: reset, read_metadata, set_up_storage_reader, prepare_local_plan, [coordinator: prepare_global_plan], read_data.
