@@ -15,6 +15,7 @@ const std::vector<Property>& catalogue() {
              metadata_properties,
              rule_properties,
              layout_properties,
+             writer_properties,
              hook_fault_properties,
              crash_properties,
              determinism_properties,

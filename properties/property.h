@@ -31,6 +31,7 @@ std::vector<Property> async_properties();
 std::vector<Property> metadata_properties();
 std::vector<Property> streaming_properties();
 std::vector<Property> rule_properties();
+std::vector<Property> writer_properties();
 std::vector<Property> layout_properties();
 std::vector<Property> hook_fault_properties();
 std::vector<Property> crash_properties();

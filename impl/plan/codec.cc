@@ -7,6 +7,7 @@
 
 #include "impl/core/check.h"
 #include "impl/core/digest.h"
+#include "impl/core/mutate.h"
 #include "impl/plan/item_codec.h"
 #include "impl/plan/layout_table.h"
 
@@ -278,7 +279,7 @@ std::vector<SharedBytes> encode_replies(std::span<const SavePlan> local, std::sp
     if (fresh) own.table = table_reply(local[r].layouts, global[r].layouts);
     Encoder items;
     put_kept_items(items, local[r], global[r], own.table);
-    SharedBytes& reply = own.replies[items.take()];
+    SharedBytes& reply = own.replies[MUTATE("plan.replies_by_class", items.take(), Bytes())];
     if (reply.empty()) {
       Encoder out;
       put_kept(out, local[r], global[r], own.table);
