@@ -16,6 +16,8 @@ const std::vector<Property>& catalogue() {
              rule_properties,
              layout_properties,
              writer_properties,
+             state_properties,
+             per_rank_properties,
              hook_fault_properties,
              crash_properties,
              determinism_properties,

@@ -33,6 +33,8 @@ std::vector<Property> streaming_properties();
 std::vector<Property> rule_properties();
 std::vector<Property> writer_properties();
 std::vector<Property> layout_properties();
+std::vector<Property> state_properties();
+std::vector<Property> per_rank_properties();
 std::vector<Property> hook_fault_properties();
 std::vector<Property> crash_properties();
 std::vector<Property> determinism_properties();
