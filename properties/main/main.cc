@@ -28,6 +28,7 @@ struct Arguments {
   bool mutants = false;
   std::string engine;  ///< empty: fiber, and not said
   bool compare_engines = false;
+  std::string mutant;
   reports::Publication publication;
 };
 
@@ -56,7 +57,8 @@ void require_marks(const Property& property, const std::map<std::string, std::ui
 }
 
 std::string replay_command(const Property& property, const Arguments& arguments) {
-  return fmt::format("holdfast-validate --world {} --property {} --cases {} --seed {}", arguments.world, property.id, arguments.draw.cases,
+  const std::string program = arguments.mutant.empty() ? "holdfast-validate" : "holdfast-validate-mutants --mutant " + arguments.mutant;
+  return fmt::format("{} --world {} --property {} --cases {} --seed {}", program, arguments.world, property.id, arguments.draw.cases,
                      arguments.draw.seed);
 }
 
@@ -66,17 +68,20 @@ std::string title_of(const Property& property) { return fmt::format("{} [{}]", p
 void add_to_reports(const Property& property, const gen::Outcome& outcome, double seconds, const Arguments& arguments, Report& report) {
   const bool passed = outcome.failure.empty();
   const std::string suite = "holdfast-validate." + arguments.world;
-  report.page.acts.push_back({title_of(property), passed ? reports::ReportVerdict::good : reports::ReportVerdict::bad,
-                              fmt::format("{} cases. {}", outcome.cases, property.statement), {}, {}});
+  report.page.acts.push_back({title_of(property),
+                              passed ? reports::ReportVerdict::good : reports::ReportVerdict::bad,
+                              fmt::format("{} cases. {}", outcome.cases, property.statement),
+                              {},
+                              {}});
   if (passed) {
     report.junit.push_back({suite, property.id, seconds, reports::JunitOutcome::passed, "", ""});
     return;
   }
   const std::string replay = replay_command(property, arguments);
-  report.junit.push_back({suite, property.id, seconds, reports::JunitOutcome::failed, outcome.failure,
-                          fmt::format("{}\n{}\nin the case\n{}\nreplay: {}", property.statement, outcome.failure, outcome.counterexample, replay)});
-  report.page.failures.push_back(
-      {"property", property.id, outcome.failure, fmt::format("{}", arguments.draw.seed), replay, 0, 0, {}});
+  report.junit.push_back(
+      {suite, property.id, seconds, reports::JunitOutcome::failed, outcome.failure,
+       fmt::format("{}\n{}\nin the case\n{}\nreplay: {}", property.statement, outcome.failure, outcome.counterexample, replay)});
+  report.page.failures.push_back({"property", property.id, outcome.failure, fmt::format("{}", arguments.draw.seed), replay, 0, 0, {}});
 }
 
 /// The reports that were asked for. Errors: as reports::publish.
@@ -84,7 +89,8 @@ Status publish(Report& report, const Arguments& arguments, double seconds) {
   reports::CampaignReport& page = report.page;
   page.name = fmt::format("Holdfast's properties in world {}", arguments.world);
   page.seed = fmt::format("{}", arguments.draw.seed);
-  page.command = fmt::format("holdfast-validate --world {} --cases {} --seed {}", arguments.world, arguments.draw.cases, arguments.draw.seed);
+  page.command =
+      fmt::format("holdfast-validate --world {} --cases {} --seed {}", arguments.world, arguments.draw.cases, arguments.draw.seed);
   page.started = reports::utc("%Y-%m-%d %H:%M:%S UTC");
   page.duration_s = seconds;
   page.machine = reports::machine();
@@ -247,8 +253,14 @@ Exit run(const Arguments& arguments) {
   }
 #ifdef HOLDFAST_MUTANTS
   if (arguments.mutants) return kill_mutants(**world, arguments);
+  const auto& known = properties::mutants();
+  if (!arguments.mutant.empty() && std::ranges::find(known, arguments.mutant, &Mutant::id) == known.end()) {
+    fmt::print(stderr, "holdfast-validate: mutant \"{}\": there is none of that name; --mutants shows them\n", arguments.mutant);
+    return Exit::no_verdict;
+  }
+  holdfast::mutants::activate(arguments.mutant);
 #else
-  if (arguments.mutants) {
+  if (arguments.mutants || !arguments.mutant.empty()) {
     fmt::print(stderr, "holdfast-validate: this build holds no mutants; holdfast-validate-mutants does\n");
     return Exit::no_verdict;
   }
@@ -277,6 +289,7 @@ int main(int argc, char** argv) {
   app.add_flag("--list", arguments.list, "show the properties and end");
   app.add_flag("--json", arguments.json, "one object on stdout");
   CLI::Option* const mutants = app.add_flag("--mutants", arguments.mutants, "in the mutant build: every planted bug must be caught");
+  app.add_option("--mutant", arguments.mutant, "in the mutant build: with this planted bug")->excludes(mutants);
   app.add_option("--junit", arguments.publication.junit, "write JUnit XML there, a test case a property")->excludes(mutants);
   app.add_option("--summary", arguments.publication.summary,
                  "write a summary in Markdown there; it is also appended to the file that GITHUB_STEP_SUMMARY names, if any")

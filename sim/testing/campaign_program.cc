@@ -59,7 +59,9 @@ class CampaignProgram {
     tell_failures(totals);
     complete(totals);
     const reports::ReportVerdict verdict = verdict_of(report_);
-    const Status published = publish(report_, junit_cases(report_), arguments_.publication);
+    std::vector<reports::JunitCase> cases = junit_cases(report_);
+    cases.front().seconds = report_.duration_s;
+    const Status published = publish(report_, cases, arguments_.publication);
     if (!published) fmt::print(stderr, "{}: {}\n", arguments_.program, published.error().message);
     fmt::print("{}\n", last_line(report_));
     if (verdict == reports::ReportVerdict::bad) return bad;
@@ -109,8 +111,14 @@ class CampaignProgram {
     const std::string replay = fmt::format("{} --case {}", command_, failure.index);
     fmt::print("{} {} in case {}: {}\n{}Shrunk from {}. Replay: {}\n\n", to_string(violation.verdict_class), violation.property,
                failure.index, violation.message, story, reports::counted(shrunk.decisions_before, "choice"), replay);
-    return {to_string(violation.verdict_class), violation.property,      violation.message + "\n" + story, fmt::format("{}", seed_), replay,
-            shrunk.decisions_before,            shrunk.decisions_after, {}};
+    return {to_string(violation.verdict_class),
+            violation.property,
+            violation.message + "\n" + story,
+            fmt::format("{}", seed_),
+            replay,
+            shrunk.decisions_before,
+            shrunk.decisions_after,
+            {}};
   }
 
   void complete(const CampaignTotals& totals) {
