@@ -58,7 +58,7 @@ Wrong load_by_template(protocol::Session& session, Rank rank, int saved, int ran
 
 /// Without one: by the policy of the save.
 Wrong load_anew(protocol::Session& session, Rank rank, int saved, int ranks, std::string_view name, RankPolicy policy) {
-  const auto loaded = protocol::load_new(session, {}, {.only = {.keys = {std::string(name)}}, .plan = {.strict = false}});
+  const auto loaded = protocol::load_new(session, {}, {.plan = {.strict = false}, .only = {.keys = {std::string(name)}}});
   const auto from = whose(policy, rank, saved, ranks);
   if (from == Rank{-1}) return loaded ? Wrong("another number of ranks is not refused") : check_error(loaded.error(), name, policy);
   if (!loaded) return to_string(loaded.error());
