@@ -16,6 +16,7 @@ const std::vector<Property>& catalogue() {
              rule_properties,
              layout_properties,
              writer_properties,
+             plan_cache_properties,
              state_properties,
              per_rank_properties,
              hook_fault_properties,

@@ -5,6 +5,8 @@
 #include <algorithm>
 #include <cstdlib>
 #include <filesystem>
+#include <fstream>
+#include <string>
 
 #include "impl/core/check.h"
 
@@ -27,6 +29,22 @@ Folder::Folder() : path_("/var/tmp/holdfast-bench-XXXXXX") { CHECK(::mkdtemp(pat
 Folder::~Folder() {
   std::error_code ignored;  // nothing to tell it to
   std::filesystem::remove_all(path_, ignored);
+}
+
+Status reset_peak_memory() {
+  std::ofstream out("/proc/self/clear_refs");
+  out << "5" << std::flush;
+  if (!out) return fail(ErrorCode::io_error, "reset the peak of memory: /proc/self/clear_refs cannot be written");
+  return {};
+}
+
+Result<std::uint64_t> peak_memory() {
+  std::ifstream in("/proc/self/status");
+  for (std::string word; in >> word;) {
+    std::uint64_t kib = 0;
+    if (word == "VmHWM:" && in >> kib) return kib * 1024;
+  }
+  return fail(ErrorCode::io_error, "peak of memory: /proc/self/status has no VmHWM");
 }
 
 double median(std::vector<double> values) {

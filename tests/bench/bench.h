@@ -54,10 +54,16 @@ class Folder {
   std::string path_;
 };
 
+/// Peak memory of the process since it was last reset, in bytes. Errors: io_error where the system does not tell.
+Status reset_peak_memory();
+Result<std::uint64_t> peak_memory();
+
 double median(std::vector<double> values);  ///< requires one
 
 /// The manifest of Llama-3.1-405B's ranks: its size, and what writing it and finding one tensor in it take.
 Status bench_format(const Request& request);
+/// Planning the saves of Llama-3.1-405B's ranks, from their serialised plans to the replies and the manifest; and a rank's own part of it.
+Status bench_plan(const Request& request);
 /// The simulator: how many cases a second, and what a save costs its coordinator.
 Status bench_sim(const Request& request);
 

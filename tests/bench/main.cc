@@ -23,6 +23,7 @@ struct Benchmark {
 constexpr std::array benchmarks = {
     Benchmark{"format", bench_format},
     Benchmark{"io", bench_io},
+    Benchmark{"plan", bench_plan},
     Benchmark{"sim", bench_sim},
     Benchmark{"storage", bench_storage},
 };
@@ -106,7 +107,7 @@ int main(int argc, char** argv) {
   bool json = false;
   app.add_option("name", name, "what to measure: " + names())->required();
   app.add_flag("--json", json, "one JSON object a line");
-  app.add_option("--only", request.only, "sizes to measure, as they end the cases' names: ranks=4,ranks=64")->delimiter(',');
+  app.add_option("--only", request.only, "sizes to measure, as they end the cases' names: ranks=4,405b@8960")->delimiter(',');
   app.add_flag("--quick", request.quick, "every case once and briefly: shows that it works, measures nothing");
   try {
     app.parse(argc, argv);
