@@ -49,7 +49,7 @@ void draw_row(Svg& svg, const RankBars::Row& row, double y) {
   const std::size_t ranks = row.rank_bytes.size();
   const double base = y + 62 + bars_height;
   const std::string imbalance = "imbalance " + ratio(spread.imbalance);
-  svg.text(left, y + 14, row.what + " a rank", {.colour = palette::ink, .size = 13, .bold = true});
+  svg.text(left, y + 14, fmt::format("{} a rank: {}", row.what, clip(row.by, 100)), {.colour = palette::ink, .size = 13, .bold = true});
   svg.text(left + width, y + 14, imbalance,
            {.colour = spread.imbalance > hot ? palette::vermillion : palette::ink, .size = 13, .anchor = "end", .bold = true});
   svg.text(left, y + 32,
