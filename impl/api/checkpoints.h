@@ -49,7 +49,8 @@ class Checkpoints {
   /// Opens `folder` on the file system; makes it, parents included, when it is absent. Every rank may open it at the same time.
   /// Errors: io_error, also when `folder` is a file. Durable: the folder's name. `job` must outlive the result.
   static Result<std::unique_ptr<Checkpoints>> open(Job& job, const std::string& folder);
-  /// On a storage of the caller's own; several ranks of one process may share it.
+  /// On a storage of the caller's own; several ranks of one process may share it. `observer`, if any, is told of the steps of each save. Both and
+  /// `job` must outlive the result.
   Checkpoints(Job& job, std::shared_ptr<port::Storage> storage, port::Observer* observer = nullptr);
 
   // Called by every rank of the job, with equal options; each rank gets the same outcome. In full: impl/protocol/save.h, load.h, recover.h.

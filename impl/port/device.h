@@ -30,15 +30,17 @@ struct Buffer {
   MemoryKind kind = MemoryKind::host;
 };
 
+/// Errors beside those named: io_error, with the device's reason. Nothing but synchronize() and allocating blocks.
 class Device {
  public:
   virtual ~Device() = default;
 
-  /// Host memory that copies can reach at full speed (pinned where that means something). Errors: out_of_memory.
+  /// `bytes` of host memory that copies can reach at full speed (pinned where that means something). Errors: out_of_memory.
   virtual Result<Buffer> allocate_staging(std::size_t bytes) = 0;
-  /// Device memory. Errors: out_of_memory.
+  /// `bytes` of device memory. Errors: out_of_memory.
   virtual Result<Buffer> allocate_device(std::size_t bytes) = 0;
 
+  /// A queue of work of its own; what is enqueued on two streams has no order but by wait().
   virtual Result<StreamId> create_stream() = 0;
   /// Waits for nothing; work on the stream still runs to its end.
   virtual void destroy_stream(StreamId stream) = 0;
@@ -65,6 +67,7 @@ class Device {
 
   /// An event that is complete when everything enqueued on `stream` so far is.
   virtual Result<EventId> record(StreamId stream) = 0;
+  /// Waits for nothing.
   virtual void destroy_event(EventId event) = 0;
   /// Later work on `stream` waits for `event`.
   virtual Status wait(StreamId stream, EventId event) = 0;

@@ -38,6 +38,7 @@ class Tasks {
   virtual Status join(TaskId task, Deadline deadline) = 0;
   /// Gives the task up: it goes on and cleans up after itself. Its captures must own what they use.
   virtual void detach(TaskId task) = 0;
+  /// For what tasks of this rank share.
   virtual std::shared_ptr<Monitor> make_monitor() = 0;
 };
 

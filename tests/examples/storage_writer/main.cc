@@ -36,8 +36,7 @@ struct Part {
 Status save(Job& job, Store& store, const std::string& empty_folder) {
   const auto checkpoints = HOLDFAST_TRY(Checkpoints::open(job, empty_folder));
   const auto part = HOLDFAST_TRY(Part::of(job, true));
-  MemoryWriter writer(store);
-  const auto saved = checkpoints->save(part->state, {.step = Step{1}, .writer = &writer});
+  const auto saved = checkpoints->save(part->state, {.step = Step{1}, .writer = std::make_shared<MemoryWriter>(store)});
   if (!saved) return fail(to_error(saved.error()));
   return job.close(job.clock().after(std::chrono::seconds(10)));
 }
@@ -45,8 +44,7 @@ Status save(Job& job, Store& store, const std::string& empty_folder) {
 Result<std::vector<std::int32_t>> load(Job& job, const Store& store, const std::string& empty_folder) {
   const auto checkpoints = HOLDFAST_TRY(Checkpoints::open(job, empty_folder));
   const auto part = HOLDFAST_TRY(Part::of(job, false));
-  MemoryReader reader(store);
-  const auto loaded = checkpoints->load(part->state, {.reader = &reader});
+  const auto loaded = checkpoints->load(part->state, {.reader = std::make_shared<MemoryReader>(store)});
   if (!loaded) return fail(to_error(loaded.error()));
   return part->values;
 }

@@ -38,10 +38,10 @@ std::vector<std::string> Store::keys() const {
   return keys;
 }
 
-Result<port::Future<std::vector<WriteResult>>> MemoryWriter::write_data(const SavePlan& plan, protocol::SavePlanner& planner) {
+Result<protocol::Writing> MemoryWriter::write_data(SavePlan plan, std::shared_ptr<protocol::SavePlanner> planner) {
   std::vector<WriteResult> results;
   for (const WriteItem& item : plan.items) {
-    const protocol::SavePlanner::Data source = HOLDFAST_TRY(planner.resolve_data(item));
+    const protocol::SavePlanner::Data source = HOLDFAST_TRY(planner->resolve_data(item));
     Bytes bytes;
     if (const auto* tensor = std::get_if<StridedBlock>(&source)) {
       bytes.resize(tensor->bytes());
@@ -52,7 +52,7 @@ Result<port::Future<std::vector<WriteResult>>> MemoryWriter::write_data(const Sa
     results.push_back({item.index, bytes.size(), {}});
     store_.put(to_string(item.index), std::move(bytes));
   }
-  return port::Future<std::vector<WriteResult>>::ready(std::move(results));
+  return protocol::Writing{port::Future<void>::ready(Status()), port::Future<std::vector<WriteResult>>::ready(std::move(results))};
 }
 
 Status MemoryWriter::finish(const Metadata& metadata, const std::vector<std::vector<WriteResult>>& /*results*/) {
@@ -71,8 +71,8 @@ Status MemoryReader::set_up_storage_reader(const Metadata& metadata, const proto
   return {};
 }
 
-Result<port::Future<void>> MemoryReader::read_data(const LoadPlan& plan, protocol::LoadPlanner& planner) {
-  for (const ReadItem& item : plan.items) HOLDFAST_TRY(read(item, planner));
+Result<port::Future<void>> MemoryReader::read_data(LoadPlan plan, std::shared_ptr<protocol::LoadPlanner> planner) {
+  for (const ReadItem& item : plan.items) HOLDFAST_TRY(read(item, *planner));
   return port::Future<void>::ready(Status());
 }
 

@@ -40,7 +40,8 @@ class MemoryWriter : public protocol::StorageWriter {
   Status set_up_storage_writer(const protocol::Role&) override { return {}; }
   Result<SavePlan> prepare_local_plan(SavePlan plan) override { return plan; }
   Result<std::vector<SavePlan>> prepare_global_plan(std::vector<SavePlan> plans) override { return plans; }
-  Result<port::Future<std::vector<WriteResult>>> write_data(const SavePlan& plan, protocol::SavePlanner& planner) override;
+  /// Has written everything when it returns; one that goes on in a task gives futures of it.
+  Result<protocol::Writing> write_data(SavePlan plan, std::shared_ptr<protocol::SavePlanner> planner) override;
   /// On the coordinator, once every rank has written: the commit point.
   Status finish(const Metadata& metadata, const std::vector<std::vector<WriteResult>>& results) override;
 
@@ -55,7 +56,7 @@ class MemoryReader : public protocol::StorageReader {
   Status set_up_storage_reader(const Metadata& metadata, const protocol::Role& role) override;
   Result<LoadPlan> prepare_local_plan(LoadPlan plan) override { return plan; }
   Result<std::vector<LoadPlan>> prepare_global_plan(std::vector<LoadPlan> plans) override { return plans; }
-  Result<port::Future<void>> read_data(const LoadPlan& plan, protocol::LoadPlanner& planner) override;
+  Result<port::Future<void>> read_data(LoadPlan plan, std::shared_ptr<protocol::LoadPlanner> planner) override;
 
  private:
   Status read(const ReadItem& item, protocol::LoadPlanner& planner) const;
