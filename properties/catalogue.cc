@@ -9,7 +9,7 @@ const std::vector<Property>& catalogue() {
   static const std::vector<Property> all = [] {
     std::vector<Property> properties;
     for (auto part : {round_trip_properties, metadata_properties, rule_properties, hook_fault_properties, crash_properties,
-                      determinism_properties, engine_properties}) {
+                      durability_properties, two_jobs_properties, determinism_properties, engine_properties}) {
       std::ranges::move(part(), std::back_inserter(properties));
     }
     return properties;

@@ -6,7 +6,9 @@ const std::vector<Mutant>& mutants() {
   static const std::vector<Mutant> all = {
       {"segment_writer.delete_before_publish", "the old checkpoint is deleted before the new one is published", "S3", "crash-exhaustive"},
       {"files.skip_directory_sync", "the directory is not synced after the commit record is linked", "S2", "durable-after-ack"},
-      {"files.skip_data_sync", "the commit record is published before the data is synced", "S2", "durable-after-ack"},
+      {"files.skip_data_sync", "the commit record is published before the data is synced", "S2", "durable-after-committed"},
+      {"segment_writer.ignores_failed_publish", "a save is reported committed though its record could not be published", "S2",
+       "durable-after-committed"},
       {"comm.only_coordinator_reports", "failures of other ranks than the coordinator are not reported", "A1", "SEED-S5"},
       {"comm.drop_one_failed_rank", "one rank is dropped from the map of failed ranks", "A1", "SEED-S4"},
       {"staging.skip_wait", "staging is read before the copy is complete", "S6", "round-trip"},
