@@ -21,6 +21,8 @@ const std::vector<Property>& catalogue() {
              per_rank_properties,
              hook_fault_properties,
              crash_properties,
+             durability_properties,
+             two_jobs_properties,
              determinism_properties,
              engine_properties,
          }) {

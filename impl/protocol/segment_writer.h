@@ -42,6 +42,7 @@ class SegmentWriter : public StorageWriter {
   const std::vector<std::string>& warnings() const { return warnings_; }
 
  private:
+  Status check_alone();
   Status publish(const Metadata& metadata, const std::vector<std::vector<WriteResult>>& results);
   Status retire();
   void warn(const Status& status);

@@ -117,10 +117,12 @@ void run_property(const Property& property, World& world, const Arguments& argum
                          {"cases", outcome.cases},
                          {"seconds", seconds},
                          {"runs_compared", engines.runs},
+                         {"counted", outcome.counted},
                          {"failure", outcome.failure},
                          {"counterexample", outcome.counterexample}});
   add_to_reports(property, outcome, seconds, arguments, report);
   if (!arguments.json) fmt::print("{} {:18} {:7} cases {:8.2f} s\n", passed ? "ok  " : "FAIL", property.id, outcome.cases, seconds);
+  if (!outcome.counted.empty() && !arguments.json) fmt::print("     {}\n", outcome.counted);
   if (!passed && !arguments.json) fmt::print("     {}\n     in the case\n{}\n", outcome.failure, outcome.counterexample);
   std::fflush(stdout);
   if (!passed && report.cause.empty()) {

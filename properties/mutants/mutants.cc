@@ -6,7 +6,10 @@ const std::vector<Mutant>& mutants() {
   static const std::vector<Mutant> all = {
       {"segment_writer.delete_before_publish", "the old checkpoint is deleted before the new one is published", "S3", "crash-exhaustive"},
       {"files.skip_directory_sync", "the directory is not synced after the commit record is linked", "S2", "durable-after-ack"},
-      {"files.skip_data_sync", "the commit record is published before the data is synced", "S2", "durable-after-ack"},
+      {"files.skip_data_sync", "the commit record is published before the data is synced", "S2", "durable-after-committed"},
+      {"segment_writer.never_gives_way", "two coordinators that saw the same attempts both go on", "S9", "zombie-exhaustive"},
+      {"segment_writer.ignores_failed_publish", "a save is reported committed though its record could not be published", "S2",
+       "durable-after-committed"},
       {"comm.only_coordinator_reports", "failures of other ranks than the coordinator are not reported", "A1", "SEED-S5"},
       {"comm.any_operation", "a rank in another operation is listened to", "A1", "operations"},
       {"layout.flat_ignores_unit", "a flat cut falls inside a unit", "S7", "rule-layouts"},

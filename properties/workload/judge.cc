@@ -70,4 +70,12 @@ void judge_attribution(const SaveResults& saves, const sim::Trace& act, Verdict&
   }
 }
 
+std::optional<std::string> debris(const sim::Disk& disk) {
+  for (const std::string& path : disk.paths()) {
+    const std::string top = path.substr(0, path.find('/'));
+    if (top != "latest" && !disk.read_file(top + "/MANIFEST")) return path;
+  }
+  return std::nullopt;
+}
+
 }  // namespace holdfast::properties

@@ -13,6 +13,10 @@
 
 namespace holdfast::properties {
 
+/// A storage on which a job saved `values`, without faults, and nothing is pending.
+sim::Disk storage_with_checkpoint(const gen::StateSpec& spec, const gen::WholeValues& values, Rank coordinator,
+                                  const protocol::SaveOptions& options);
+
 struct SaveWorkloadOptions {
   std::string name = "save-over-existing";
   Rank coordinator;

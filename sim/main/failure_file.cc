@@ -20,7 +20,7 @@ Result<Enum> named(const Json& name, std::size_t first, std::size_t count, std::
   return fail(ErrorCode::corrupt, "a failure file's {}: found {}", what, name.dump());
 }
 
-constexpr std::size_t models = 3, error_codes = 13, verdict_classes = 6;
+constexpr std::size_t error_codes = 13, verdict_classes = 6;
 
 std::string hex(std::uint64_t value) { return fmt::format("{:016x}", value); }
 
@@ -50,7 +50,7 @@ Json to_json(const Case& test) {
 Result<Case> case_from_json(const Json& json) {
   Case test;
   test.scenario.seed = from_hex(json.at("seed"));
-  test.scenario.persistence = TRY(named<PersistenceModel>(json.at("persistence"), 0, models, "persistence model"));
+  test.scenario.persistence = TRY(named<PersistenceModel>(json.at("persistence"), 0, persistence_models, "persistence model"));
   test.scenario.random_latency = json.at("random_latency").get<bool>();
   test.power_loss_after = json.at("power_loss_after").get<bool>();
   for (const Json& row : json.at("faults")) {
