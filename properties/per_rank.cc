@@ -40,7 +40,9 @@ Wrong check_error(const CheckpointError& error, std::string_view name, RankPolic
 
 Wrong check_value(const Bytes& found, std::string_view name, std::optional<Rank> from) {
   const Bytes expected = from ? rank_value(*from, name) : to_bytes(as_bytes("kept"));
-  return found == expected ? std::nullopt : Wrong(fmt::format("\"{}\" is {} bytes that rank {} did not save", name, found.size(), from.value_or(Rank{-1})));
+  return found == expected
+             ? std::nullopt
+             : Wrong(fmt::format("\"{}\" is {} bytes that rank {} did not save", name, found.size(), from.value_or(Rank{-1})));
 }
 
 /// By a template with a policy of its own.
@@ -87,13 +89,11 @@ Wrong ranks_get_their_own(World& world, const gen::DrawnCase& drawn) {
   });
   if (wrong) return "save: " + *wrong;
   if (loading != ranks && asked == RankPolicy::modulo && loading > ranks) MARK("property.rank_values_by_more_ranks");
-  wrong = on_ranks(world, loading, drawn.seed, load_coordinator, [&](protocol::Session& session, Rank rank) {
-    return load_by_template(session, rank, ranks, loading, name, asked);
-  });
+  wrong = on_ranks(world, loading, drawn.seed, load_coordinator,
+                   [&](protocol::Session& session, Rank rank) { return load_by_template(session, rank, ranks, loading, name, asked); });
   if (wrong) return fmt::format("load by {}: {}", to_string(asked), *wrong);
-  wrong = on_ranks(world, loading, drawn.seed, load_coordinator, [&](protocol::Session& session, Rank rank) {
-    return load_anew(session, rank, ranks, loading, name, kept);
-  });
+  wrong = on_ranks(world, loading, drawn.seed, load_coordinator,
+                   [&](protocol::Session& session, Rank rank) { return load_anew(session, rank, ranks, loading, name, kept); });
   return wrong ? Wrong(fmt::format("load anew by {}: {}", to_string(kept), *wrong)) : std::nullopt;
 }
 
@@ -181,7 +181,8 @@ Wrong save_compared(World& world, const gen::DrawnCase& drawn, const std::option
     if (saved) return fmt::format("bit {} of \"{}\" differs on rank {}, and the save passes", bit, flipped->tensor->name, flipped->rank);
     const CheckpointError& error = saved.error();
     if (error.outcome != Outcome::failed || error.failures.ranks() != named) return "other ranks are blamed: " + to_string(error);
-    return to_string(error).find(fmt::format("\"{}\"", flipped->tensor->name)) == std::string::npos ? Wrong(to_string(error)) : std::nullopt;
+    return to_string(error).find(fmt::format("\"{}\"", flipped->tensor->name)) == std::string::npos ? Wrong(to_string(error))
+                                                                                                    : std::nullopt;
   });
 }
 
@@ -224,8 +225,8 @@ Wrong digests_are_compared(const gen::DrawnCase& drawn) {
   const auto differences = plan::compare_replicas(metadata, written, held);
   const std::vector<Rank> found = differences.empty() ? std::vector<Rank>() : differences.front().ranks;
   if (found == expected) return std::nullopt;
-  return fmt::format("versions {} written by rank {}: ranks {} are named, expected {}", fmt::join(version, ","), writer, fmt::join(found, ","),
-                     fmt::join(expected, ","));
+  return fmt::format("versions {} written by rank {}: ranks {} are named, expected {}", fmt::join(version, ","), writer,
+                     fmt::join(found, ","), fmt::join(expected, ","));
 }
 
 using Holds = Wrong (*)(World&, const gen::DrawnCase&);
@@ -243,13 +244,16 @@ Property property(std::string id, std::string invariants, std::string statement,
 std::vector<Property> per_rank_properties() {
   const auto digests = [](World&, const gen::DrawnCase& drawn) { return digests_are_compared(drawn); };
   return {
-      property("rank-values", "S4 A3", "Of values that each rank saved its own of, every rank gets the one that the policy says, or all are told why not.",
+      property("rank-values", "S4 A3",
+               "Of values that each rank saved its own of, every rank gets the one that the policy says, or all are told why not.",
                {"sim", "threads"}, ranks_get_their_own, {"load.rank_value_dropped", "property.rank_values_by_more_ranks"}),
-      property("values-agree", "S4 A1 A3", "A byte value of all ranks that differs on one is refused, and the rank named.", {"sim", "threads"},
-               values_that_differ_are_refused),
-      property("rule-replicas", "A1", "Of the holders of a box, those are named whose digest is not that of more than half.", {"sim"}, digests),
+      property("values-agree", "S4 A1 A3", "A byte value of all ranks that differs on one is refused, and the rank named.",
+               {"sim", "threads"}, values_that_differ_are_refused),
+      property("rule-replicas", "A1", "Of the holders of a box, those are named whose digest is not that of more than half.", {"sim"},
+               digests),
       property("replicas", "S4 A1 A3 A4",
-               "Where replicas are compared, one flipped bit fails the save and exactly its rank is named, both where two hold it; equal ones pass.",
+               "Where replicas are compared, one flipped bit fails the save and exactly its rank is named, both where two hold it; equal "
+               "ones pass.",
                {"sim", "simgpu", "threads"}, replicas_are_compared,
                {"save.replicas_digested", "property.replica_of_three_flipped", "property.replica_of_two_flipped"}),
   };

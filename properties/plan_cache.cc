@@ -169,7 +169,8 @@ Wrong found_only_after_success(std::uint64_t seed) {
 Wrong found_again(const Cached& cached) {
   const std::vector<plan::PlanClaim> claims = cached.claims();
   const plan::GlobalSavePlan* global = cached.caches[0].find_global(claims);
-  if (!global || global->plans != cached.global.plans || global->metadata != cached.global.metadata) return "the coordinator's plan is lost";
+  if (!global || global->plans != cached.global.plans || global->metadata != cached.global.metadata)
+    return "the coordinator's plan is lost";
   for (std::size_t r = 0; r < claims.size(); ++r) {
     const SavePlan* own = cached.caches[r].find(claims[r]);
     if (!own || *own != cached.global.plans[r]) return fmt::format("rank {}'s plan is lost", r);
@@ -199,7 +200,8 @@ Wrong never_stale(const gen::DrawnCase& drawn) {
     for (const plan::PlanClaim& claim : {cached->caches[r].claim(now), plan::PlanClaim{now, cached->id}}) {
       claims[r] = claim;
       const bool own = cached->caches[r].find(claim) != nullptr;
-      if (own || cached->caches[0].find_global(claims)) return fmt::format("a change of rank {}'s plan goes unnoticed (paper job {})", r, drawn.seed);
+      if (own || cached->caches[0].find_global(claims))
+        return fmt::format("a change of rank {}'s plan goes unnoticed (paper job {})", r, drawn.seed);
     }
     claims[r] = before;
   }
@@ -211,7 +213,8 @@ Wrong never_stale(const gen::DrawnCase& drawn) {
 std::vector<Property> plan_cache_properties() {
   return {{"plan-cache",
            "S7",
-           "A cached plan is found again for equal local plans, and never once one of them, or what else it depends on, has changed; nor before its save "
+           "A cached plan is found again for equal local plans, and never once one of them, or what else it depends on, has changed; nor "
+           "before its save "
            "succeeded.",
            {"sim"},
            [](World& /*world*/, const gen::DrawOptions& options) { return gen::for_all(options, never_stale); },

@@ -115,7 +115,8 @@ Wrong nested_comes_back(const gen::DrawnCase& drawn) {
   dotted_paths(tree, {}, paths);
   std::ranges::sort(paths);
   std::set<std::string> twice;
-  for (auto at = std::ranges::adjacent_find(paths); at != paths.end(); at = std::adjacent_find(std::next(at), paths.end())) twice.insert(*at);
+  for (auto at = std::ranges::adjacent_find(paths); at != paths.end(); at = std::adjacent_find(std::next(at), paths.end()))
+    twice.insert(*at);
   if (twice.empty()) return comes_back(tree, Naming::dotted);
   MARK("property.names_clashed");
   const Result<Flat> flat = flatten(tree);
@@ -222,7 +223,8 @@ Wrong origins_are_told(World& world, const gen::DrawnCase& drawn) {
     const auto saved = protocol::save(session, state, {.step = Step{1}, .keys = map});
     if (saved) return "keys of two ranks are saved under one name";
     const std::string told = to_string(saved.error());
-    return told.find(R"("bias" would be "stage0.bias" of rank 0 and "stage1.bias" of rank 1)") == std::string::npos ? Wrong(told) : std::nullopt;
+    return told.find(R"("bias" would be "stage0.bias" of rank 0 and "stage1.bias" of rank 1)") == std::string::npos ? Wrong(told)
+                                                                                                                    : std::nullopt;
   });
 }
 
@@ -327,8 +329,7 @@ Wrong loads_a_part(World& world, const gen::DrawnCase& drawn, const Partial& par
       return touched(state, spec, rank);
     }
     if (!loaded) return to_string(loaded.error());
-    if (loaded->keys != partial.expected)
-      return fmt::format("it tells {}, expected {}", show(loaded->keys), show(partial.expected));
+    if (loaded->keys != partial.expected) return fmt::format("it tells {}, expected {}", show(loaded->keys), show(partial.expected));
     if (auto wrong = difference(state, partial.filled(spec, stored, true), rank, values)) return wrong;
     return touched(state, partial.filled(spec, stored, false), rank);
   });
@@ -384,8 +385,8 @@ Wrong loads_new(World& world, const gen::DrawnCase& drawn, const gen::WholeValue
     tensor.row_gap = 0;
   }
   return on_ranks(world, drawn.loaded.world_size, drawn.seed, drawn.load_coordinator, [&](protocol::Session& session, Rank rank) -> Wrong {
-    auto loaded = protocol::load_new(
-        session, {.layout = [&](std::string_view key, DType, const Dims&) { return chosen_layout(drawn, key); }}, {});
+    auto loaded =
+        protocol::load_new(session, {.layout = [&](std::string_view key, DType, const Dims&) { return chosen_layout(drawn, key); }}, {});
     if (!loaded) return to_string(loaded.error());
     if (!loaded->made.structure) return "the nesting of the state is lost";
     gen::RankState state;
@@ -440,13 +441,12 @@ std::vector<Property> state_properties() {
   return {
       property("rule-nested", "S4", "Nested state comes back exactly as it was, or the names that clash are told.", {"sim"}, nested,
                {"property.names_clashed"}),
-      property("key-map", "S4 A3", "What is saved under other names is there under them, and comes back by the same map.", {"sim", "threads"},
-               names_are_given, {"property.renamed"}),
+      property("key-map", "S4 A3", "What is saved under other names is there under them, and comes back by the same map.",
+               {"sim", "threads"}, names_are_given, {"property.renamed"}),
       property("key-origins", "S4 A3", "Keys of different ranks that would get one name are refused, with both keys and ranks.",
                {"sim", "threads"}, origins_are_told),
       property("partial-load", "S4 A3", "A load of some keys fills exactly those, and tells every other key the same on all ranks.",
-               {"sim", "simgpu", "threads"}, parts_are_loaded,
-               {"property.part_with_missing_keys", "property.part_with_unexpected_keys"}),
+               {"sim", "simgpu", "threads"}, parts_are_loaded, {"property.part_with_missing_keys", "property.part_with_unexpected_keys"}),
       property("load-new", "S4 S7", "A load without a template gives the saved tree, in any layout that is chosen for it.",
                {"sim", "simgpu", "threads"}, comes_without_a_template, {"property.loaded_without_a_template"}),
   };

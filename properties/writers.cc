@@ -74,22 +74,26 @@ Wrong strays_are_refused(const gen::DrawnCase& drawn) {
     if (r != stray) plans[static_cast<std::size_t>(r)] = *plan;
   }
   if (plan::global_save_plan(plans)) return fmt::format("rank {} of a mesh does not list the tensor, and it is planned", stray);
-  if (plan_of(Rank{stray}, Rank{(stray + 1) % ranks})) return fmt::format("rank {} holds what the next one should, and it is planned", stray);
+  if (plan_of(Rank{stray}, Rank{(stray + 1) % ranks}))
+    return fmt::format("rank {} holds what the next one should, and it is planned", stray);
   return std::nullopt;
 }
 
 Property rule(std::string id, std::string statement, Wrong (*holds)(const gen::DrawnCase&), std::vector<std::string> marks) {
-  return {std::move(id), "S7", std::move(statement), {"sim"}, [holds](World& /*world*/, const gen::DrawOptions& options) {
-            return gen::for_all(options, holds);
-          }, std::move(marks)};
+  return {std::move(id),
+          "S7",
+          std::move(statement),
+          {"sim"},
+          [holds](World& /*world*/, const gen::DrawOptions& options) { return gen::for_all(options, holds); },
+          std::move(marks)};
 }
 
 }  // namespace
 
 std::vector<Property> writer_properties() {
   return {
-      rule("rule-writers", "Every element is written by the one rank that the naive planner names, whatever the layouts.", writers_are_the_models,
-           {"plan.unit_of_rows", "plan.run_cut_again", "plan.piece_divided", "plan.rule_listed"}),
+      rule("rule-writers", "Every element is written by the one rank that the naive planner names, whatever the layouts.",
+           writers_are_the_models, {"plan.unit_of_rows", "plan.run_cut_again", "plan.piece_divided", "plan.rule_listed"}),
       rule("rule-strays", "A rank that does not list a tensor of its mesh, or holds other boxes than its rule says, is refused.",
            strays_are_refused, {}),
   };

@@ -58,7 +58,8 @@ std::vector<Disk::Unit> Disk::units() const {
   for (std::uint32_t i = 0; i < inodes_.size(); ++i) {
     if (!inodes_[i]) continue;
     for (const EntryOperation& operation : inodes_[i]->directory.pending) {
-      found.push_back({operation.sequence, operation.inode, true, false, operation.sequence <= committed_, &operation, nullptr, 0, 0, false});
+      found.push_back(
+          {operation.sequence, operation.inode, true, false, operation.sequence <= committed_, &operation, nullptr, 0, 0, false});
     }
     const File& held = inodes_[i]->file;
     std::uint64_t size = File::view(held.durable).size();

@@ -33,10 +33,10 @@ std::string to_string(const CallInfo& info);  ///< "net.receive rank 3 #7"
 
 struct RankState {
   Rank rank;
-  bool dead = false;   ///< its doors are void
-  bool ended = false;  ///< no fibre of it is left
-  bool stopped = false;            ///< its fibres hold still (Scenario::stops)
-  std::vector<Fiber*> held{};      ///< those that would run
+  bool dead = false;           ///< its doors are void
+  bool ended = false;          ///< no fibre of it is left
+  bool stopped = false;        ///< its fibres hold still (Scenario::stops)
+  std::vector<Fiber*> held{};  ///< those that would run
   std::uint32_t calls = 0;
   std::size_t fault = 0;  ///< index of the next fault of Kernel::faults_ that may be its
   int alive = 0;          ///< fibres not ended

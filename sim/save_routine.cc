@@ -96,7 +96,8 @@ std::optional<Violation> RoutineWorkload::judge(std::size_t rank, bool committed
   }
   if (!loaded.step) return violation("S1", "what it loads holds the bytes of neither save");
   const Step first = loaded_[0].step.value_or(*loaded.step);
-  if (*loaded.step != first) return violation("S1", fmt::format("it loads step {}, rank 0 step {}: old and new values mixed", *loaded.step, first));
+  if (*loaded.step != first)
+    return violation("S1", fmt::format("it loads step {}, rank 0 step {}: old and new values mixed", *loaded.step, first));
   if (committed && *loaded.step == old_step) return violation("S2", "a save that reported success is gone, the old one is loaded");
   return std::nullopt;
 }

@@ -60,8 +60,8 @@ Status SegmentWriter::check_alone() {
 
 Result<Writing> SegmentWriter::write_data(SavePlan plan, std::shared_ptr<SavePlanner> planner) {
   ticket_ = TRY(decode_ticket(plan.storage_data));
-  return SegmentWrite::start(env_, pool_, {role_.rank, ticket_.directory, options_.block_bytes, options_.staging_budget_bytes, role_.work}, plan,
-                             std::move(planner));
+  return SegmentWrite::start(env_, pool_, {role_.rank, ticket_.directory, options_.block_bytes, options_.staging_budget_bytes, role_.work},
+                             plan, std::move(planner));
 }
 
 Status SegmentWriter::finish(const Metadata& metadata, const std::vector<std::vector<WriteResult>>& results) {

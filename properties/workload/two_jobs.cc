@@ -9,12 +9,12 @@
 #include "properties/workload/job_doors.h"
 #include "properties/workload/judge.h"
 #include "properties/workload/save_workload.h"
+#include "sim/judge.h"
 
 namespace holdfast::properties {
 namespace {
 
 constexpr std::size_t versions = 5;
-constexpr int recoveries_max = 3;  // of the new job: the old one can get in its way
 
 void add(Verdict& verdict, std::string_view property, std::string message) {
   verdict.push_back({VerdictClass::safety, std::string(property), std::move(message)});
@@ -91,10 +91,7 @@ void TwoJobs::live_as_new_job(const port::Env& env, Rank rank) {
   const auto r = static_cast<std::size_t>(rank.value);
   env.clock.sleep_until(env.clock.now() + options_.pause);
   protocol::Session session(env, {.coordinator = options_.new_coordinator});
-  bool recovered = false;
-  for (int i = 0; i < recoveries_max && !recovered; ++i)
-    recovered = protocol::recover(session, {.deadline = options_.deadline}).has_value();
-  if (!recovered) return;
+  // It does not call recover(), which requires that no save of the job is running: it loads, and goes on.
   new_loads_[r].push_back(load(session, rank, {}));
   if (!new_loads_[r].back().version) return;
   first_saves_[r] = save(session, options_.new_job, rank, Version::new_first);
@@ -185,8 +182,11 @@ void TwoJobs::judge_end(const sim::Disk& disk, Verdict& verdict) const {
 
 Verdict TwoJobs::judge(const sim::Trace& act, const sim::Trace& recovery, const sim::Disk& disk) {
   Verdict verdict;
-  judge_run(act, "two jobs", verdict);
-  judge_run(recovery, "the third job", verdict);
+  sim::Trace judged = act;
+  // A rank that slept past its deadline leaves an operation behind, which keeps its buffer until it ends.
+  if (act.stops != 0) judged.leaks.clear();
+  sim::judge_run(judged, "two jobs", verdict);
+  sim::judge_run(recovery, "the third job", verdict);
   for (const Saves* saves : {&old_saves_, &first_saves_, &second_saves_}) judge_agreement(*saves, verdict);
   for (std::size_t r = 0; r < new_loads_.size(); ++r) {
     for (const Held& held : new_loads_[r]) judge_held(held, fmt::format("rank {} of the new job", r), verdict);

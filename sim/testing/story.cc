@@ -104,8 +104,7 @@ std::string to_string(const Story& story) {
 Story tell(const std::string& title, const Case& test, const CaseResult& result) {
   const Trace& act = result.act;
   Story story;
-  story.beginning =
-      fmt::format("{}: a checkpoint is there; the job saves another one over it.\nInjected: {}.\n", title, describe(test));
+  story.beginning = fmt::format("{}: a checkpoint is there; the job saves another one over it.\nInjected: {}.\n", title, describe(test));
   const std::set<std::size_t> chosen = telling(act.record);
   const bool timed = std::ranges::any_of(chosen, [&](std::size_t i) { return act.record[i].begin_ns != 0; });
   for (const std::size_t i : chosen) story.events.push_back(row_of(act.record[i], i, timed));

@@ -21,11 +21,8 @@ struct Benchmark {
   Status (*run)(const Request&);
 };
 constexpr std::array benchmarks = {
-    Benchmark{"format", bench_format},
-    Benchmark{"io", bench_io},
-    Benchmark{"plan", bench_plan},
-    Benchmark{"sim", bench_sim},
-    Benchmark{"storage", bench_storage},
+    Benchmark{"format", bench_format}, Benchmark{"io", bench_io},           Benchmark{"plan", bench_plan},
+    Benchmark{"sim", bench_sim},       Benchmark{"storage", bench_storage},
 };
 
 enum class Exit : int { good = 0, bad = 1, no_verdict = 2 };

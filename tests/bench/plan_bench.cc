@@ -156,7 +156,8 @@ Status bench_cold(const Request& request, std::int64_t dp, double aim) {
     wall.push_back(watch.wall());
     peak = TRY(peak_memory());
     manifest_bytes = planned.manifest.size();
-    if (!format::ManifestReader::open(SharedBytes(planned.manifest), "MANIFEST")) return fail(ErrorCode::corrupt, "the manifest cannot be opened");
+    if (!format::ManifestReader::open(SharedBytes(planned.manifest), "MANIFEST"))
+      return fail(ErrorCode::corrupt, "the manifest cannot be opened");
   }
   const double seconds = median(cpu);
   request.report({"cold " + where, seconds, "s", aim, received.bytes, dtypes});
@@ -180,8 +181,12 @@ Status bench_peer(const Request& request) {
     fmt::print(stderr, "holdfast-bench plan: no peer: {}\n", why);
     return {};
   }
-  request.report({fmt::format("peer pytorch-{} chunk {}", peer->version, where), peer->seconds / static_cast<double>(peer->chunks) * 1e9,
-                  "ns/chunk", {}, {}, "bf16"});
+  request.report({fmt::format("peer pytorch-{} chunk {}", peer->version, where),
+                  peer->seconds / static_cast<double>(peer->chunks) * 1e9,
+                  "ns/chunk",
+                  {},
+                  {},
+                  "bf16"});
   return {};
 }
 

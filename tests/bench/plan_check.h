@@ -10,8 +10,8 @@
 namespace holdfast::bench {
 
 struct PlanFacts {
-  std::vector<std::uint64_t> rank_bytes;      ///< that each rank writes
-  std::vector<std::uint16_t> rank_segments;   ///< box number n of a tensor lies in segment n of its rank
+  std::vector<std::uint64_t> rank_bytes;     ///< that each rank writes
+  std::vector<std::uint16_t> rank_segments;  ///< box number n of a tensor lies in segment n of its rank
   std::uint64_t chunks = 0;
   std::uint64_t bytes = 0;
 };
