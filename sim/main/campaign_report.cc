@@ -121,7 +121,7 @@ Result<std::string> save_plan_svg(const Job& job) {
     local.push_back(TRY(plan::local_save_plan(make_state(job.spec, Rank{r}, values).dict)));
   }
   const plan::GlobalSavePlan global = TRY(plan::global_save_plan(local));
-  return reports::render_svg(reports::save_plan_dot(global.plans, global.metadata, {}, {{}, &local}));
+  return reports::render_svg(reports::save_plan_dot(reports::writes_of(global.plans, &local)));
 }
 
 }  // namespace holdfast::sim::program
