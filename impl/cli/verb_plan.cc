@@ -38,23 +38,22 @@ Result<reports::TensorOverlay> overlay_of(const Planned& planned, const std::str
     return fail(ErrorCode::not_found, "--tensor \"{}\": the plan has no such tensor; it has {} keys", name,
                 planned.global.metadata.entries.size());
   }
-  reports::TensorOverlay overlay{name, stored->dtype, stored->shape, {}, {}, {}};
+  reports::TensorOverlay overlay{name, stored->dtype, stored->shape, {}, {}};
   stored->chunks.for_each([&](ChunkSet::Id, const Box& box) { overlay.saved.push_back(box); });
+  std::ranges::sort(overlay.saved, std::less<>());
   const auto wanted = std::ranges::find(planned.wanted, &*stored, &Wanted::stored);
   if (wanted == planned.wanted.end()) return overlay;
   const MeshLayout& layout = wanted->tensor->item.layout;
-  const Dims& shape = wanted->tensor->item.shape;
-  const std::optional<std::int64_t> in_focus =
-      focus.rank ? layout.mesh.position(Rank{static_cast<std::int32_t>(*focus.rank)}) : std::optional<std::int64_t>();
-  std::map<Box, std::size_t> seen;  // replicas are drawn once
+  const auto in_focus = focus.rank ? layout.mesh.position(Rank{static_cast<std::int32_t>(*focus.rank)}) : std::nullopt;
+  std::map<Box, bool> boxes;  // replicas are drawn once; true: in focus
   for (std::int64_t position = 0; position < layout.mesh.size(); ++position) {
-    for (const LocalBox& local : local_part(layout, shape, position)) {
-      const auto inside = intersection(local.box, whole(stored->shape));
-      if (!inside) continue;
-      const auto [number, added] = seen.emplace(*inside, overlay.wanted.size());
-      if (added) overlay.wanted.push_back(*inside);
-      if (position == in_focus && !overlay.mine) overlay.mine = number->second;
+    for (const LocalBox& local : local_part(layout, wanted->tensor->item.shape, position)) {
+      if (const auto inside = intersection(local.box, whole(stored->shape))) boxes[*inside] |= position == in_focus;
     }
+  }
+  for (const auto& [box, mine] : boxes) {
+    if (mine) overlay.mine.push_back(overlay.wanted.size());
+    overlay.wanted.push_back(box);
   }
   return overlay;
 }
