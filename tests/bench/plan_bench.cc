@@ -6,8 +6,11 @@
 #include "impl/core/digest.h"
 #include "impl/format/manifest.h"
 #include "impl/plan/codec.h"
+#include "impl/plan/load_plan.h"
+#include "impl/plan/plan_cache.h"
 #include "impl/plan/save_plan.h"
 #include "impl/plan/summary.h"
+#include "properties/gen/paper_job.h"
 #include "tests/bench/bench.h"
 #include "tests/bench/llama_405b.h"
 #include "tests/bench/plan_check.h"
@@ -172,6 +175,80 @@ Status bench_cold(const Request& request, std::int64_t dp, double aim) {
   return {};
 }
 
+/// A rank whose tensors have not changed: from its state dict to the items that it is to write. The coordinator: from all claims to the plan.
+Status bench_warm(const Request& request) {
+  const std::string where = "405b@16384";
+  if (!request.wants(where)) return {};
+  const std::int64_t dp = request.quick ? 4 : 128;
+  const std::vector<LayoutItem> held = TRY(llama_405b_held(dp));
+  const std::vector<SavePlan> local = local_plans(held, dp * llama_405b_ranks_a_dp);
+  const Rank rank{8};  // of the second stage: the first has less
+  StateDict state;
+  for (const LayoutItem& item : *local[8].layouts) TRY(state.add(item.fqn, properties::gen::paper_entry(item.dtype, item.shape, item.layout, rank)));
+  TRY(state.add_bytes("trainer", Bytes(1000)));
+
+  const plan::PlanContext context{static_cast<std::int32_t>(local.size()), plan::DedupPolicy::least_bytes, format::manifest_version};
+  std::vector<plan::Fingerprint> fingerprints;
+  for (const SavePlan& plan : local) fingerprints.push_back(plan::fingerprint(plan, context));
+  const plan::Fingerprint id = plan::plan_id(fingerprints);
+  plan::PlanCache cache;
+  const plan::GlobalSavePlan global = TRY(plan::global_save_plan(local));
+  cache.propose(fingerprints[8], id, global.plans[8]);
+  cache.propose_global(fingerprints, global);
+  cache.commit();
+
+  std::vector<double> plans, answers;
+  std::vector<plan::PlanClaim> claims;
+  for (const plan::Fingerprint& fingerprint : fingerprints) claims.push_back({fingerprint, id});
+  for (int i = 0; i < (request.quick ? 1 : 101); ++i) {
+    const Stopwatch watch;
+    const SavePlan own = TRY(plan::local_save_plan(state, rank));
+    const SavePlan* found = cache.find(cache.claim(plan::fingerprint(own, context)));
+    if (!found) return fail(ErrorCode::corrupt, "warm plan: the rank's plan is not found");
+    const SavePlan items = expand(*found, rank);
+    plans.push_back(watch.cpu());
+    const Stopwatch coordinator;
+    if (!cache.find_global(claims)) return fail(ErrorCode::corrupt, "warm plan: the whole plan is not found");
+    answers.push_back(coordinator.cpu());
+    if (items.items.size() < local[8].layouts->size() / 2) return fail(ErrorCode::corrupt, "warm plan: {} items", items.items.size());
+  }
+  request.report({"warm " + where, median(plans) * 1e3, "ms", 1.0, plan::plan_claim_bytes, dtypes});
+  request.report({"warm coordinator " + where, median(answers) * 1e3, "ms", {}, plan::plan_claim_bytes * claims.size(), dtypes});
+  return {};
+}
+
+/// The load plan of boxes that lie across saved ones, none named by a rule: 250 x 200 tiles of one tensor, wanted as 200 x 250 tiles.
+Status bench_across(const Request& request) {
+  const std::string where = "boxes=50000";
+  if (!request.wants(where)) return {};
+  const std::int64_t a = request.quick ? 25 : 250, b = request.quick ? 20 : 200;
+  const Dims shape{a * b, a * b};
+  const auto tiles = [&](std::int64_t rows, std::int64_t columns) {
+    std::vector<Box> boxes;
+    for (std::int64_t r = 0; r < rows; ++r) {
+      for (std::int64_t c = 0; c < columns; ++c) boxes.push_back({{r * (shape[0] / rows), c * (shape[1] / columns)}, {shape[0] / rows, shape[1] / columns}});
+    }
+    return boxes;
+  };
+  Metadata metadata;
+  metadata.entries["w"] = TensorMetadata{DType::bf16, shape, ChunkSet(tiles(a, b), shape)};
+  EnumerableLayout wanted;
+  for (Box& box : tiles(b, a)) wanted.parts.push_back({Rank{0}, std::move(box)});
+  StateDict state;
+  TRY(state.add("w", properties::gen::paper_entry(DType::bf16, shape, wanted, Rank{0})));
+  std::vector<double> seconds;
+  std::size_t items = 0;
+  for (int i = 0; i < (request.quick ? 1 : 5); ++i) {
+    const Stopwatch watch;
+    const LoadPlan plan = TRY(plan::local_load_plan(state, metadata));
+    seconds.push_back(watch.cpu());
+    items = plan.items.size();
+  }
+  request.report({"across " + where, median(seconds), "s", 1.0, {}, "bf16"});
+  request.report({"across items " + where, static_cast<double>(items), "items", {}, {}, "bf16"});
+  return {};
+}
+
 Status bench_peer(const Request& request) {
   const std::string where = "ranks=512";
   if (!request.wants(where)) return {};
@@ -196,6 +273,8 @@ Status bench_plan(const Request& request) {
   TRY(bench_cold(request, 70, 0.2));
   TRY(bench_cold(request, 128, 0.4));
   TRY(bench_cold(request, 1024, 3));
+  TRY(bench_warm(request));
+  TRY(bench_across(request));
   return bench_peer(request);
 }
 
