@@ -3,6 +3,8 @@
 #include <time.h>
 
 #include <algorithm>
+#include <cstdlib>
+#include <filesystem>
 
 #include "impl/core/check.h"
 
@@ -20,6 +22,12 @@ double seconds(clockid_t clock) {
 Stopwatch::Stopwatch() : wall_(seconds(CLOCK_MONOTONIC)), cpu_(seconds(CLOCK_THREAD_CPUTIME_ID)) {}
 double Stopwatch::wall() const { return seconds(CLOCK_MONOTONIC) - wall_; }
 double Stopwatch::cpu() const { return seconds(CLOCK_THREAD_CPUTIME_ID) - cpu_; }
+
+Folder::Folder() : path_("/var/tmp/holdfast-bench-XXXXXX") { CHECK(::mkdtemp(path_.data()), "make a folder {}", path_); }
+Folder::~Folder() {
+  std::error_code ignored;  // nothing to tell it to
+  std::filesystem::remove_all(path_, ignored);
+}
 
 double median(std::vector<double> values) {
   CHECK(!values.empty(), "the median of nothing");

@@ -3,7 +3,6 @@
 
 #include <cstdlib>
 #include <cstring>
-#include <filesystem>
 #include <fstream>
 #include <thread>
 
@@ -25,26 +24,8 @@ namespace {
 
 constexpr const char* dtypes = "bf16,f32";
 constexpr port::Duration patience = std::chrono::minutes(5);
-constexpr double ceiling_aim = 0.95;  ///< the figures are ratios to the ceiling; this is what they should reach
-constexpr double cpu_aim = 0.10;      ///< s/GB
-constexpr double digest_aim = 5;      ///< percent of a save's time
-static_assert(ceiling_aim < 1);
-
-/// A folder on a disk (/tmp is often memory), gone with its owner.
-class Folder {
- public:
-  Folder() : path_("/var/tmp/holdfast-bench-XXXXXX") { CHECK(::mkdtemp(path_.data()), "make a folder {}", path_); }
-  ~Folder() {
-    std::error_code ignored;
-    std::filesystem::remove_all(path_, ignored);
-  }
-  Folder(const Folder&) = delete;
-  Folder& operator=(const Folder&) = delete;
-  const std::string& path() const { return path_; }
-
- private:
-  std::string path_;
-};
+constexpr double cpu_aim = 0.10;  ///< s/GB
+constexpr double digest_aim = 5;  ///< percent of a save's time
 
 struct Tensor {
   const char* name;
@@ -239,7 +220,7 @@ struct Rates {
 };
 
 struct Measured {
-  Rates write_ceiling, read_ceiling, save, load, cold_load, plain;
+  Rates write_ceiling, read_ceiling, save, load, plain;
   std::uint64_t bytes = 0;
 };
 

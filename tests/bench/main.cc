@@ -22,6 +22,7 @@ struct Benchmark {
 };
 constexpr std::array benchmarks = {
     Benchmark{"format", bench_format},
+    Benchmark{"io", bench_io},
     Benchmark{"sim", bench_sim},
     Benchmark{"storage", bench_storage},
 };

@@ -21,22 +21,6 @@ constexpr std::size_t huge_page_bytes = std::size_t{2} << 20;
 constexpr std::size_t piece_bytes = std::size_t{1} << 20;
 constexpr std::chrono::seconds patience{600};
 
-/// A folder on a disk: /tmp is often memory. Gone with its owner.
-class Folder {
- public:
-  Folder() : path_("/var/tmp/holdfast-bench-XXXXXX") { CHECK(::mkdtemp(path_.data()), "make a folder {}", path_); }
-  ~Folder() {
-    std::error_code ignored;
-    std::filesystem::remove_all(path_, ignored);
-  }
-  Folder(const Folder&) = delete;
-  Folder& operator=(const Folder&) = delete;
-  const std::string& path() const { return path_; }
-
- private:
-  std::string path_;
-};
-
 /// What a rank holds in staging: huge pages, touched, full of noise.
 struct Staging {
   explicit Staging(std::size_t size)
