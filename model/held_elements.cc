@@ -75,19 +75,6 @@ Numbers cut_once(const Numbers& list, const Placement& placement, bool waited, s
   return chunk_each(list, lengths, index, count);
 }
 
-/// The coordinates along one dimension that a rank's memory joins.
-Numbers kept_along(const MeshLayout& layout, const Dims& shape, std::size_t dim, const Numbers& coordinates) {
-  Numbers kept(static_cast<std::size_t>(shape[dim]));
-  std::iota(kept.begin(), kept.end(), 0);
-  for (const bool waiting : {false, true}) {
-    for (std::size_t a = 0; a < layout.placements.size(); ++a) {
-      if (!cuts(layout.placements[a], dim) || waits(layout, a, dim) != waiting) continue;
-      kept = cut_once(kept, layout.placements[a], waiting, coordinates[a], layout.mesh.axes[a].size);
-    }
-  }
-  return kept;
-}
-
 Numbers product(const std::vector<Numbers>& dims, const Dims& shape) {
   Numbers elements{0};
   for (std::size_t d = 0; d < dims.size(); ++d) {
@@ -111,16 +98,32 @@ Numbers held_by_mesh(const MeshLayout& layout, const Dims& shape, Rank rank) {
   for (const int axis : layout.flat->axes) {
     run = run * layout.mesh.axes[static_cast<std::size_t>(axis)].size + (*coordinates)[static_cast<std::size_t>(axis)];
   }
-  // Where run r begins: at the last multiple of the unit that the line has not passed, or at the end.
-  const auto begin_of = [&](std::int64_t r) {
+  // Where a cut at `on_line` falls: at the last multiple of the unit that the line has not passed, or at the end.
+  const auto cut_at = [&](std::int64_t on_line, std::int64_t unit) {
     std::int64_t at = 0;
     for (std::int64_t i = 0; i <= std::ssize(uncut); ++i) {
-      const bool allowed = i % layout.flat->unit == 0 || i == std::ssize(uncut);
-      if (allowed && layout.flat->offset + i <= r * layout.flat->run) at = i;
+      const bool allowed = i % unit == 0 || i == std::ssize(uncut);
+      if (allowed && layout.flat->offset + i <= on_line) at = i;
     }
     return at;
   };
-  return {uncut.begin() + begin_of(run), uncut.begin() + begin_of(run + 1)};
+  const std::int64_t begin = cut_at(run * layout.flat->run, layout.flat->unit);
+  const std::int64_t end = cut_at((run + 1) * layout.flat->run, layout.flat->unit);
+  std::int64_t pieces = 1;
+  std::int64_t piece = 0;
+  for (const int axis : layout.flat->inner_axes) {
+    const auto a = static_cast<std::size_t>(axis);
+    pieces *= layout.mesh.axes[a].size;
+    piece = piece * layout.mesh.axes[a].size + (*coordinates)[a];
+  }
+  const std::int64_t a_piece = layout.flat->run / pieces + (layout.flat->run % pieces != 0 ? 1 : 0);
+  const auto inner_cut = [&](std::int64_t k) {
+    if (k == 0) return begin;
+    if (k == pieces) return end;
+    const std::int64_t on_line = run * layout.flat->run + std::min(k * a_piece, layout.flat->run);
+    return std::min(end, std::max(begin, cut_at(on_line, layout.flat->inner_unit)));
+  };
+  return {uncut.begin() + inner_cut(piece), uncut.begin() + inner_cut(piece + 1)};
 }
 
 }  // namespace
@@ -154,9 +157,22 @@ std::vector<std::int64_t> held_elements(const Layout& layout, const Dims& shape,
   return elements;
 }
 
+Numbers kept_along(const MeshLayout& layout, const Dims& shape, std::size_t dim, const Numbers& coordinates) {
+  Numbers kept(static_cast<std::size_t>(shape[dim]));
+  std::iota(kept.begin(), kept.end(), 0);
+  for (const bool waiting : {false, true}) {
+    for (std::size_t a = 0; a < layout.placements.size(); ++a) {
+      if (!cuts(layout.placements[a], dim) || waits(layout, a, dim) != waiting) continue;
+      kept = cut_once(kept, layout.placements[a], waiting, coordinates[a], layout.mesh.axes[a].size);
+    }
+  }
+  return kept;
+}
+
 bool replicates(const MeshLayout& layout) {
   for (std::size_t a = 0; a < layout.placements.size(); ++a) {
-    const bool flat = layout.flat && std::ranges::find(layout.flat->axes, static_cast<int>(a)) != layout.flat->axes.end();
+    const auto names = [a](const auto& axes) { return std::ranges::find(axes, static_cast<int>(a)) != axes.end(); };
+    const bool flat = layout.flat && (names(layout.flat->axes) || names(layout.flat->inner_axes));
     if (std::holds_alternative<Replicate>(layout.placements[a]) && layout.mesh.axes[a].size > 1 && !flat) return true;
   }
   return false;

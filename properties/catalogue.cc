@@ -10,12 +10,19 @@ const std::vector<Property>& catalogue() {
     std::vector<Property> properties;
     for (auto part : {
              round_trip_properties,
+             streaming_properties,
              async_properties,
              metadata_properties,
              rule_properties,
              layout_properties,
+             writer_properties,
+             plan_cache_properties,
+             state_properties,
+             per_rank_properties,
              hook_fault_properties,
              crash_properties,
+             durability_properties,
+             two_jobs_properties,
              determinism_properties,
              engine_properties,
          }) {

@@ -57,7 +57,7 @@ gen::Outcome random_faults(World& /*world*/, const gen::DrawOptions& options) {
   return gen::for_all(options, [](const gen::DrawnCase& drawn) {
     SaveWorkload workload(drawn.saved,
                           {.coordinator = drawn.coordinator, .block_bytes = drawn.block_bytes, .recovered_spec = drawn.loaded});
-    return first_failure(sim::random_campaign(workload, {.seed = drawn.seed, .cases = 5}));
+    return first_failure(sim::random_campaign(workload, {.seed = drawn.seed, .cases = 20}));
   });
 }
 
@@ -69,7 +69,7 @@ gen::Outcome random_faults_async(World& /*world*/, const gen::DrawOptions& optio
                                         .block_bytes = drawn.block_bytes,
                                         .async = true,
                                         .recovered_spec = drawn.loaded});
-    return first_failure(sim::random_campaign(workload, {.seed = drawn.seed, .cases = 5}));
+    return first_failure(sim::random_campaign(workload, {.seed = drawn.seed, .cases = 20}));
   });
 }
 

@@ -1,4 +1,6 @@
 // D1: a run is the same on both engines of the simulator, fibres and threads.
+#include <atomic>
+
 #include "impl/core/mark.h"
 #include "properties/property.h"
 #include "properties/workload/save_workload.h"
@@ -46,7 +48,7 @@ struct Thrown {
 
 class Holder {
  public:
-  Holder(const port::Env& env, std::uint64_t seed, std::uint64_t& thrown) : env_(env), state_(seed), thrown_(thrown) {}
+  Holder(const port::Env& env, std::uint64_t seed, std::atomic<std::uint64_t>& thrown) : env_(env), state_(seed), thrown_(thrown) {}
 
   /// Throws, holds what it caught while others throw, throws it on, and waits as long as what arrives says: the event hash shows it.
   /// Between the second throw and its handler nothing suspends, so that even an engine that mixes the exceptions up destroys each once.
@@ -79,7 +81,7 @@ class Holder {
 
   const port::Env& env_;
   std::uint64_t state_;
-  std::uint64_t& thrown_;  // by anybody in the run
+  std::atomic<std::uint64_t>& thrown_;  // by anybody in the run
 };
 
 std::optional<std::string> exceptions_are_the_same(const gen::DrawnCase& drawn) {
@@ -92,7 +94,7 @@ std::optional<std::string> exceptions_are_the_same(const gen::DrawnCase& drawn) 
     scenario.faults = {{.site = {drawn.chosen.front(), ordinal}, .kind = sim::FaultKind::kill_rank}};
   }
   return agree(scenario, "held exceptions", [&](const sim::Scenario& chosen) {
-    std::uint64_t thrown = 0;
+    std::atomic<std::uint64_t> thrown = 0;
     sim::Disk disk;
     const sim::Trace trace = sim::run(chosen, disk, [&](const port::Env& env, Rank rank) {
       std::vector<port::TaskId> started;

@@ -57,7 +57,8 @@ LoadReport load_job(World& world, const gen::StateSpec& spec, const gen::WholeVa
     if (world.device_memory()) on_device.emplace(state, env);
     protocol::Session session(env, {.coordinator = options.coordinator, .no_dist = options.no_dist});
     std::shared_ptr<protocol::StorageReader> wrapped;
-    if (options.reader) wrapped = options.reader(env, rank, std::make_shared<protocol::SegmentReader>(env, options.directory));
+    if (options.reader)
+      wrapped = options.reader(env, rank, std::make_shared<protocol::SegmentReader>(env, session.staging(), options.directory));
     const auto loaded = protocol::load(session, state.dict, {.reader = wrapped});
     if (!loaded) report.errors[r] = loaded.error();
     if (loaded) directories[r] = loaded->directory;

@@ -29,10 +29,17 @@ const std::vector<Property>& catalogue();
 std::vector<Property> round_trip_properties();
 std::vector<Property> async_properties();
 std::vector<Property> metadata_properties();
+std::vector<Property> streaming_properties();
 std::vector<Property> rule_properties();
+std::vector<Property> writer_properties();
+std::vector<Property> plan_cache_properties();
 std::vector<Property> layout_properties();
+std::vector<Property> state_properties();
+std::vector<Property> per_rank_properties();
 std::vector<Property> hook_fault_properties();
 std::vector<Property> crash_properties();
+std::vector<Property> durability_properties();
+std::vector<Property> two_jobs_properties();
 std::vector<Property> determinism_properties();
 std::vector<Property> engine_properties();
 

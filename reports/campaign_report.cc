@@ -58,7 +58,9 @@ std::string last_line(const CampaignReport& report) {
     // The command must survive whole: the message gives way.
     const std::string head = clip(fmt::format("FAIL class={} prop={} ", failure.verdict_class, failure.property), 60);
     const std::string command = clip(failure.replay_command, 110);
-    return clip(head + clip(failure.message, 200 - std::min<std::size_t>(200, head.size() + command.size() + 3)) + " | " + command, 200);
+    return clip(
+        head + clip(first_line(failure.message), 200 - std::min<std::size_t>(200, head.size() + command.size() + 3)) + " | " + command,
+        200);
   }
   const ReportVerdict verdict = verdict_of(report);
   const char* word = verdict == ReportVerdict::good ? "PASS" : verdict == ReportVerdict::bad ? "FAIL" : "NO VERDICT";

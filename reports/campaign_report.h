@@ -59,7 +59,7 @@ struct ReportCoverage {
 struct ReportFailure {
   std::string verdict_class;  ///< "safety", "liveness", ... (to_string of VerdictClass)
   std::string property;
-  std::string message;
+  std::string message;  ///< the first line alone says what is wrong; more lines may tell how it came
   std::string seed;
   std::string replay_command;
   std::uint64_t decisions_before = 0;  ///< in the run that failed first

@@ -77,7 +77,8 @@ std::vector<JunitCase> junit_cases(const CampaignReport& report) {
     cases.push_back({report.name, act.title, 0, outcome, outcome == JunitOutcome::skipped ? "no verdict" : clip(act.text, 200), act.text});
   }
   for (const ReportFailure& failure : report.failures) {
-    cases.push_back({report.name + "." + failure.verdict_class, failure.property, 0, JunitOutcome::failed, failure.message,
+    cases.push_back({report.name + "." + failure.verdict_class, failure.property, 0, JunitOutcome::failed,
+                     std::string(first_line(failure.message)),
                      fmt::format("{}\nseed {}\nreplay: {}\ndecisions: {}, shrunk to {}", failure.message, failure.seed,
                                  failure.replay_command, failure.decisions_before, failure.decisions_after)});
   }

@@ -13,9 +13,10 @@
 namespace holdfast::reports {
 namespace {
 
-constexpr std::size_t side_max = 16;    // cards in one of the two columns
-constexpr std::size_t edges_max = 72;   // beyond, lines are no longer told apart
-constexpr std::size_t labels_max = 40;  // and beyond, words hide the lines
+constexpr std::size_t side_max = 16;       // cards in one of the two columns
+constexpr std::size_t edges_max = 72;      // beyond, lines are no longer told apart
+constexpr double labels_min = 8;           // edges that carry words in any case
+constexpr double labels_a_card_max = 1.5;  // edges that carry words, for each card of the longer column: more would tie curves into a knot
 
 struct Traffic {
   std::uint64_t needed = 0;
@@ -212,18 +213,18 @@ std::string file_card(const View& view, const Group& group, const Traffic& read)
     }
   }
   const double fan_out = stored > 0 ? static_cast<double>(read.needed) / static_cast<double>(stored) : 1;
-  rows += card_row(escape_xml(human_bytes(stored) + " stored"), coloured("needed " + ratio(fan_out), palette::soft));
+  rows += card_row(escape_xml(human_bytes(stored) + " stored"), coloured("needed " + ratio(fan_out) + " in all", palette::soft));
   return card(rows);
 }
 
-std::string reader_card(const Group& group, const LoadSummary& summary, const Traffic& read) {
+std::string reader_card(const Group& group, const LoadSummary& summary, const Traffic& read, const std::string& most) {
   const bool several = group.members.size() > 1;
   std::string rows;
   if (group.name.empty()) {
     rows += card_row(bold(rank_title(group.members)), coloured(group.label, palette::soft));
   } else {
     rows += card_row(bold(group.name), coloured(counted(group.members.size(), "rank"), palette::soft));
-    rows += card_row(coloured(rank_title(group.members), palette::soft));
+    rows += card_row(coloured("ranks " + rank_ranges(group.members, 3), palette::soft));
   }
   std::uint64_t low = ~std::uint64_t{0}, high = 0;
   std::size_t files = 0;
@@ -232,15 +233,31 @@ std::string reader_card(const Group& group, const LoadSummary& summary, const Tr
     high = std::max(high, summary.rank_bytes[rank]);
     files = std::max(files, summary.rank_files[rank]);
   }
-  const std::string a_rank = low == high ? human_bytes(low) : human_bytes(low) + " \xE2\x80\x93 " + human_bytes(high);
+  const std::string a_rank = span_text(low, high);
   rows += card_row(escape_xml(several ? a_rank + " a rank" : a_rank + " needed"),
                    several ? coloured(human_bytes(read.needed) + " in all", palette::soft) : "");
   rows += card_row(coloured((several ? "from at most " : "from ") + counted(files, "file") + (several ? " a rank" : ""), palette::soft));
+  if (!most.empty()) rows += card_row(coloured("most: " + most, palette::soft));
   return card(rows);
 }
 
-std::string load_title(const LoadSummary& summary, std::size_t ranks, const std::string& note) {
-  const std::string headline = escape_xml(fmt::format("Who reads what: {}, ", counted(ranks, "rank"))) +
+/// "549 MiB of segment-00003-000.safetensors": the card that the most comes from.
+std::string main_source(const View& view, const Drawing& drawing, std::size_t rank) {
+  const Traffic* largest = nullptr;
+  std::string name;
+  for (const auto& [ends, traffic] : drawing.edges) {
+    if (ends.second != rank || (largest && traffic.needed <= largest->needed)) continue;
+    largest = &traffic;
+    const Group& files = drawing.files[ends.first];
+    name = files.name.empty() ? clip(view.file_name(files.members[0]), 40) : files.name;
+    if (files.name.empty() && files.members.size() > 1) name += " \xE2\x80\xA6";
+  }
+  return largest ? human_bytes(largest->needed) + " of " + name : "";
+}
+
+std::string load_title(const LoadSummary& summary, const Reads& reads, const std::string& note) {
+  const std::string of = reads.writers() > 0 ? fmt::format(" of what {} wrote", grouped(reads.writers())) : "";
+  const std::string headline = escape_xml(fmt::format("Who reads what: {}{}, ", counted(reads.ranks(), "rank"), of)) +
                                coloured("amplification " + ratio(summary.amplification), amplification_colour(summary.amplification));
   const std::string numbers =
       escape_xml(fmt::format("{} needed of {} stored in {}; at most {} a rank; amplification: file ranges to fetch / bytes needed",
@@ -283,8 +300,9 @@ std::string load_plan_dot(const Reads& reads, const PictureOptions& options) {
   const View view(reads, options.focus);
   const LoadSummary summary = summarise(reads);
   const Drawing drawing = arrange(view, options);
-  DotGraph graph("load plan", load_title(summary, reads.ranks(), drawing.note));
-  const bool few = drawing.edges.size() <= labels_max;
+  DotGraph graph("load plan", load_title(summary, reads, drawing.note));
+  const auto cards = static_cast<double>(std::max(drawing.files.size(), drawing.ranks.size()));
+  const bool few = static_cast<double>(drawing.edges.size()) <= std::max(labels_min, labels_a_card_max * cards);
   // Straight lines keep apart what curves bundle into a knot.
   if (!few) graph.settings({{"splines", "line"}, {"ranksep", "3"}});
   std::vector<Traffic> of_file(drawing.files.size());
@@ -293,8 +311,11 @@ std::string load_plan_dot(const Reads& reads, const PictureOptions& options) {
   for (const auto& [ends, traffic] : drawing.edges) {
     of_file[ends.first].needed += traffic.needed;
     of_rank[ends.second].needed += traffic.needed;
-    widest = std::max(widest, traffic.needed);
+    // Of a rank in focus the lines are told apart, not those of all others.
+    if (!options.focus.rank || ends.second == 0) widest = std::max(widest, traffic.needed);
   }
+  std::vector<std::string> most(drawing.ranks.size());  // where lines carry no words
+  for (std::size_t rank = 0; rank < drawing.ranks.size() && !few; ++rank) most[rank] = main_source(view, drawing, rank);
   const auto file_id = [&](std::size_t group) { return fmt::format("file-{}", drawing.files[group].members[0]); };
   const auto rank_id = [&](std::size_t group) { return fmt::format("reader-{}", drawing.ranks[group].members[0]); };
   std::vector<std::string> file_column;
@@ -307,16 +328,16 @@ std::string load_plan_dot(const Reads& reads, const PictureOptions& options) {
   for (std::size_t group = 0; group < drawing.ranks.size(); ++group) {
     const Group& ranks = drawing.ranks[group];
     rank_column.push_back(rank_id(group));
-    graph.node(rank_column.back(),
-               {{"label", DotValue::html_label(reader_card(ranks, summary, of_rank[group]))}, {"tooltip", rank_title(ranks.members)}});
+    graph.node(rank_column.back(), {{"label", DotValue::html_label(reader_card(ranks, summary, of_rank[group], most[group]))},
+                                    {"tooltip", rank_title(ranks.members)}});
   }
   for (const auto& [ends, traffic] : drawing.edges) {
     const std::string words = human_bytes(traffic.needed) + " " + ratio(traffic.amplification());
-    const double share = static_cast<double>(traffic.needed) / static_cast<double>(widest);
+    const double share = std::min(1.0, static_cast<double>(traffic.needed) / static_cast<double>(widest));
     graph.edge(file_id(ends.first), rank_id(ends.second),
-               {{"label", few ? " " + words + " " : std::string()},
+               {{"label", few ? edge_label(words) : DotValue("")},
                 {"color", amplification_colour(traffic.amplification())},
-                {"penwidth", fmt::format("{:.1f}", few ? 0.7 + 2.8 * share : 0.5 + share)},
+                {"penwidth", fmt::format("{:.1f}", few ? 0.7 + 2.8 * share : 0.4 + 2.2 * share)},
                 {"arrowhead", few ? "normal" : "none"},
                 {"tailport", "e"},
                 {"headport", "w"},

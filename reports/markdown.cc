@@ -32,6 +32,15 @@ std::string cell_text(const CoverageCell& cell) {
   return cell.fired > 0 ? fmt::format("\xE2\x9C\x85 {}", grouped(cell.fired)) : std::string("\xE2\x80\x94");
 }
 
+/// Lines that GitHub folds away, on one line of Markdown: they stand in an item of a list.
+std::string folded(std::string_view lines) {
+  constexpr std::size_t lines_max = 40;
+  if (lines.empty()) return {};
+  std::string text = "<details><summary>what happened</summary><pre>";
+  for (std::size_t i = 0; i < lines_max && !lines.empty(); ++i, lines = other_lines(lines)) text += plain(first_line(lines)) + "&#10;";
+  return text + (lines.empty() ? "" : "\xE2\x80\xA6") + "</pre></details>";
+}
+
 /// Adds lines while they fit, and says how many did not.
 class Lines {
  public:
@@ -78,22 +87,27 @@ void add_coverage(Lines& lines, const ReportCoverage& coverage) {
 
 }  // namespace
 
-std::string markdown_summary(const CampaignReport& report) {
+std::string markdown_summary(const CampaignReport& report, std::size_t bytes_max) {
   constexpr std::size_t room_for_last_words = 200;
-  Lines lines(markdown_bytes_max - room_for_last_words);
+  Lines lines(bytes_max - room_for_last_words);
   lines.add(fmt::format("## {} {}\n", symbol(verdict_of(report)), plain(report.name)));
   lines.add(code(report.command) + fmt::format(", seed {}, {}, {:.1f} s, {}\n", plain(report.seed), plain(report.started),
                                                report.duration_s, plain(report.machine)));
   const ReportCounts& n = report.counts;
-  lines.add("| runs | events | door calls | faults enumerated | fired | consequential | detected |\n|---:|---:|---:|---:|---:|---:|---:|");
-  lines.add(fmt::format("| {} | {} | {} | {} | {} | {} | {} |", grouped(n.runs), grouped(n.events), grouped(n.door_calls),
-                        grouped(n.faults_enumerated), grouped(n.faults_fired), grouped(n.faults_consequential),
-                        grouped(n.faults_detected)));
+  if (n.door_calls == 0) {  // not a campaign in the simulator
+    lines.add(counted(n.runs, "case"));
+  } else {
+    lines.add(
+        "| runs | events | door calls | faults enumerated | fired | consequential | detected |\n|---:|---:|---:|---:|---:|---:|---:|");
+    lines.add(fmt::format("| {} | {} | {} | {} | {} | {} | {} |", grouped(n.runs), grouped(n.events), grouped(n.door_calls),
+                          grouped(n.faults_enumerated), grouped(n.faults_fired), grouped(n.faults_consequential),
+                          grouped(n.faults_detected)));
+  }
   if (!report.failures.empty()) lines.add(fmt::format("\n### {}\n", counted(report.failures.size(), "failure")));
   for (const ReportFailure& failure : report.failures) {
-    lines.add(fmt::format("- **{} {}**: {}<br>{} ({} decisions, shrunk to {})", plain(failure.verdict_class, 40),
-                          plain(failure.property, 80), plain(failure.message, 1000), code(failure.replay_command),
-                          grouped(failure.decisions_before), grouped(failure.decisions_after)));
+    lines.add(fmt::format("- **{} {}**: {}<br>{} ({} decisions, shrunk to {}){}", plain(failure.verdict_class, 40),
+                          plain(failure.property, 80), plain(first_line(failure.message), 1000), code(failure.replay_command),
+                          grouped(failure.decisions_before), grouped(failure.decisions_after), folded(other_lines(failure.message))));
   }
   if (!report.acts.empty()) lines.add("\n### Acts\n");
   for (const ReportAct& act : report.acts)

@@ -10,7 +10,7 @@ namespace holdfast::reports {
 /// GitHub refuses a summary from 1 MiB on.
 inline constexpr std::size_t markdown_bytes_max = 1'000'000;
 
-/// Markdown, under markdown_bytes_max bytes: lists that are too long end with how many were left out. Pictures are for html.h.
-std::string markdown_summary(const CampaignReport& report);
+/// Markdown of at most `bytes_max` bytes, which is at least 1,000: lists that are too long end with how many were left out. Pictures are for html.h.
+std::string markdown_summary(const CampaignReport& report, std::size_t bytes_max = markdown_bytes_max);
 
 }  // namespace holdfast::reports

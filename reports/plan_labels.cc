@@ -18,7 +18,7 @@ std::string coloured(std::string_view text, std::string_view colour) {
 std::string bold(std::string_view text) { return text.empty() ? "" : "<B>" + escape_xml(text) + "</B>"; }
 
 std::string bar(double share, std::string_view colour) {
-  constexpr int width = 150;
+  constexpr int width = 180;  // of a card: a wider one would be spread between the two cells
   const int full = std::clamp(static_cast<int>(std::lround(share * width)), share > 0 ? 1 : 0, width);
   const auto cell = [](int cell_width, std::string_view fill) {
     return cell_width == 0 ? std::string()
@@ -35,8 +35,10 @@ std::string card(std::string_view rows) {
 }
 
 std::string card_row(std::string_view left_html, std::string_view right_html) {
-  if (right_html.empty()) return fmt::format("<TR><TD ALIGN=\"LEFT\" COLSPAN=\"2\">{}</TD></TR>", left_html);
-  return fmt::format("<TR><TD ALIGN=\"LEFT\">{}</TD><TD ALIGN=\"RIGHT\">{}</TD></TR>", left_html, right_html);
+  // Readers of SVG have other fonts than dot measured with: room at the right keeps words inside the card.
+  constexpr std::string_view room = "<TD WIDTH=\"8\"></TD></TR>";
+  if (right_html.empty()) return fmt::format("<TR><TD ALIGN=\"LEFT\" COLSPAN=\"2\">{}</TD>{}", left_html, room);
+  return fmt::format("<TR><TD ALIGN=\"LEFT\">{}</TD><TD ALIGN=\"RIGHT\">{}</TD>{}", left_html, right_html, room);
 }
 
 std::string picture_title(std::string_view headline_html, std::string_view numbers_html, std::string_view note_html) {
@@ -44,6 +46,13 @@ std::string picture_title(std::string_view headline_html, std::string_view numbe
   std::string rows = row(fmt::format("<FONT POINT-SIZE=\"17\"><B>{}</B></FONT>", headline_html)) + row(numbers_html);
   if (!note_html.empty()) rows += row(note_html);
   return "<TABLE BORDER=\"0\" CELLBORDER=\"0\" CELLSPACING=\"0\" CELLPADDING=\"3\">" + rows + "</TABLE>";
+}
+
+DotValue edge_label(std::string_view text) { return DotValue::html_label(escape_xml(text) + "<BR/><FONT POINT-SIZE=\"5\"> </FONT>"); }
+
+std::string span_text(std::uint64_t low, std::uint64_t high) {
+  const std::string from = human_bytes(low), to = human_bytes(high);
+  return from == to ? from : from + " \xE2\x80\x93 " + to;
 }
 
 std::string_view amplification_colour(double amplification) {

@@ -1,8 +1,11 @@
 // Parts of HTML-like labels that the pictures of plans share.
 #pragma once
 
+#include <cstdint>
 #include <string>
 #include <string_view>
+
+#include "reports/dot.h"
 
 namespace holdfast::reports {
 
@@ -18,6 +21,10 @@ std::string card(std::string_view rows);
 std::string card_row(std::string_view left_html, std::string_view right_html = {});
 /// The title of a picture: a large bold line, then ordinary ones. All are HTML already.
 std::string picture_title(std::string_view headline_html, std::string_view numbers_html, std::string_view note_html);
+/// A text above its line: dot sets labels on a level line so close that the line strikes them.
+DotValue edge_label(std::string_view text);
+/// "9.4 GiB", or "9.4 GiB – 9.6 GiB" where the two read differently.
+std::string span_text(std::uint64_t low, std::uint64_t high);
 /// Blue up to 1.05, orange up to 2, vermillion beyond.
 std::string_view amplification_colour(double amplification);
 

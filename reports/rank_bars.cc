@@ -17,7 +17,8 @@ constexpr double top = 58;
 constexpr double row_height = 232;
 constexpr double bars_height = 130;
 constexpr std::size_t bars_max = 256;
-constexpr double hot = 1.25;  // times the mean
+constexpr double told = 1.05;  // largest over mean, from which on it matters which rank is largest
+constexpr double hot = 1.25;
 
 std::string bar_tooltip(const Members& ranks, std::uint64_t low, std::uint64_t high) {
   return rank_title(ranks) + ": " + human_bytes(low) + (low == high ? "" : " to " + human_bytes(high));
@@ -36,7 +37,7 @@ void draw_bars(Svg& svg, const std::vector<std::uint64_t>& bytes, const Spread& 
     const bool is_max = high == spread.max && spread.imbalance > hot;
     const std::string_view colour = is_max ? palette::vermillion : palette::blue;
     const double x = left + static_cast<double>(i) * step;
-    const double gap = step > 6 ? 1.5 : 0;
+    const double gap = step > 6 ? 1.5 : -0.4;  // thin bars touch, or their seams would show
     const double high_y = static_cast<double>(high) * scale, low_y = static_cast<double>(low) * scale;
     const std::string tooltip = bar_tooltip(bars[i], low, high);
     svg.rect({x, base - high_y, step - gap, high_y}, {.fill = colour, .opacity = 0.4}, tooltip);
@@ -49,7 +50,7 @@ void draw_row(Svg& svg, const RankBars::Row& row, double y) {
   const std::size_t ranks = row.rank_bytes.size();
   const double base = y + 62 + bars_height;
   const std::string imbalance = "imbalance " + ratio(spread.imbalance);
-  svg.text(left, y + 14, row.what + " a rank", {.colour = palette::ink, .size = 13, .bold = true});
+  svg.text(left, y + 14, fmt::format("{} a rank: {}", row.what, clip(row.by, 100)), {.colour = palette::ink, .size = 13, .bold = true});
   svg.text(left + width, y + 14, imbalance,
            {.colour = spread.imbalance > hot ? palette::vermillion : palette::ink, .size = 13, .anchor = "end", .bold = true});
   svg.text(left, y + 32,
@@ -67,11 +68,13 @@ void draw_row(Svg& svg, const RankBars::Row& row, double y) {
     const double mean = static_cast<double>(spread.max) / spread.imbalance;
     const double mean_y = base - mean / static_cast<double>(spread.max) * bars_height;
     svg.line(left, mean_y, left + width, mean_y, {.stroke = palette::ink, .stroke_width = 1, .dashed = true});
-    const auto most = static_cast<std::size_t>(std::ranges::max_element(row.rank_bytes) - row.rank_bytes.begin());
-    const double x = left + (static_cast<double>(most) + 0.5) / static_cast<double>(ranks) * width;
-    const bool at_right = x > left + width / 2;
-    svg.text(x, base - bars_height - 8, fmt::format("rank {} has most", grouped(most)),
-             {.colour = spread.imbalance > hot ? palette::vermillion : palette::soft, .size = 11, .anchor = at_right ? "end" : "start"});
+    if (spread.imbalance > told) {
+      const auto most = static_cast<std::size_t>(std::ranges::max_element(row.rank_bytes) - row.rank_bytes.begin());
+      const double x = left + (static_cast<double>(most) + 0.5) / static_cast<double>(ranks) * width;
+      const bool at_right = x > left + width / 2;
+      svg.text(x, base - bars_height - 8, fmt::format("rank {} has most", grouped(most)),
+               {.colour = spread.imbalance > hot ? palette::vermillion : palette::soft, .size = 11, .anchor = at_right ? "end" : "start"});
+    }
     svg.text(left, base + 34, fmt::format("dashed line: mean {}", human_bytes(static_cast<std::uint64_t>(mean))),
              {.colour = palette::soft, .size = 11});
   }

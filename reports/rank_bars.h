@@ -8,9 +8,10 @@
 namespace holdfast::reports {
 
 struct RankBars {
-  std::string title;  ///< "llama on torchtitan-512"
+  std::string title;  ///< "llama"
   struct Row {
-    std::string what;  ///< "written", "needed"
+    std::string what;  ///< "Written", "Needed"
+    std::string by;    ///< "mesh torchtitan-512"
     std::vector<std::uint64_t> rank_bytes;
   };
   std::vector<Row> rows;  ///< one below the other, each on its own scale

@@ -15,6 +15,7 @@ namespace {
 
 constexpr std::size_t groups_max = 16;  // what an eye takes in
 constexpr std::size_t files_drawn_max = 3;
+constexpr std::size_t file_cards_max = 16;
 constexpr std::string_view byte_value = "byte value";
 
 /// Items of one rank and file that a reader need not tell apart.
@@ -132,10 +133,6 @@ Grouping group(const std::vector<RankContent>& ranks, const PictureOptions& opti
           "Too many different plans: neighbouring ranks are drawn as one, with sums."};
 }
 
-std::string span_text(std::uint64_t low, std::uint64_t high) {
-  return low == high ? human_bytes(low) : human_bytes(low) + " \xE2\x80\x93 " + human_bytes(high);
-}
-
 std::string rank_card(const std::vector<RankContent>& ranks, const Group& group, const SaveSummary& summary) {
   const Members& members = group.members;
   std::uint64_t low = ranks[members[0]].bytes;
@@ -156,11 +153,11 @@ std::string rank_card(const std::vector<RankContent>& ranks, const Group& group,
     rows += card_row(bold(rank_title(members)), coloured(group.label, palette::soft));
   } else {
     rows += card_row(bold(group.name), coloured(counted(members.size(), "rank"), palette::soft));
-    rows += card_row(coloured(rank_title(members), palette::soft));
+    rows += card_row(coloured("ranks " + rank_ranges(members, 1), palette::soft));
   }
   rows += card_row(bar(summary.spread.max > 0 ? static_cast<double>(high) / static_cast<double>(summary.spread.max) : 0, colour));
-  rows += card_row(escape_xml(span_text(low, high) + (several ? " a rank" : "")),
-                   hot ? coloured(ratio(load) + " of the mean", palette::vermillion) : "");
+  rows += card_row(escape_xml(span_text(low, high) + (several ? " a rank" : "")));
+  if (hot) rows += card_row(coloured(ratio(load) + " of the mean", palette::vermillion));
   rows += card_row(coloured(counted(items, "chunk") + (several ? " in all" : ""), palette::soft));
   return card(rows);
 }
@@ -196,12 +193,13 @@ struct FileNode {
 /// The files of every group, one list a group.
 std::vector<std::vector<FileNode>> file_nodes(const View& view, const std::vector<Group>& groups) {
   const std::vector<RankContent>& ranks = view.ranks();
+  const std::size_t drawn_max = std::clamp<std::size_t>(file_cards_max / std::max<std::size_t>(1, groups.size()), 1, files_drawn_max);
   std::vector<std::vector<FileNode>> nodes(groups.size());
   std::vector<std::size_t> group_of(ranks.size(), 0);
   for (std::size_t g = 0; g < groups.size(); ++g) {
     std::size_t files_a_rank = 0;
     for (const std::size_t member : groups[g].members) files_a_rank = std::max(files_a_rank, ranks[member].files.size());
-    nodes[g].resize(std::min(files_a_rank, files_drawn_max));
+    nodes[g].resize(std::min(files_a_rank, drawn_max));
     for (const std::size_t member : groups[g].members) {
       group_of[member] = g;
       for (std::size_t number = 0; number < ranks[member].files.size(); ++number) {
@@ -243,7 +241,7 @@ std::string file_card(const FileNode& node, std::size_t rows_max) {
       continue;
     }
     const std::string holders = holders_text(key, row);
-    rows += "<TR>" + cell("LEFT", escape_xml(clip(key.family, 44))) +
+    rows += "<TR>" + cell("LEFT", escape_xml(clip(key.family, 62))) +
             cell("RIGHT", coloured(fmt::format("{} \xC3\x97", grouped(row.items)), palette::soft)) +
             cell("LEFT", coloured(clip(key.what, 36), palette::soft)) +
             cell("LEFT", coloured(holders.empty() ? "" : "\xE2\x97\x86 " + holders, palette::purple)) +
@@ -284,7 +282,9 @@ std::string save_plan_dot(const Writes& writes, const PictureOptions& options) {
   const SaveSummary summary = summarise(writes);
   const Grouping grouping = group(view.ranks(), options);
   const std::vector<std::vector<FileNode>> files = file_nodes(view, grouping.groups);
-  const std::size_t rows_max = grouping.groups.size() <= 4 ? 9 : grouping.groups.size() <= 8 ? 5 : 3;
+  std::size_t cards = 0;
+  for (const std::vector<FileNode>& of_group : files) cards += of_group.size();
+  const std::size_t rows_max = cards <= 4 ? 9 : cards <= 8 ? 5 : 3;
   DotGraph graph("save plan", title(writes, summary, grouping));
   std::vector<std::string> rank_column;
   std::vector<std::string> file_column;
@@ -300,7 +300,7 @@ std::string save_plan_dot(const Writes& writes, const PictureOptions& options) {
       file_column.push_back(file_id);
       const double share = summary.bytes > 0 ? static_cast<double>(file.bytes) / static_cast<double>(summary.bytes) : 0;
       graph.edge(rank_id, file_id,
-                 {{"label", " " + human_bytes(file.bytes) + " "},
+                 {{"label", edge_label(human_bytes(file.bytes))},
                   {"penwidth", fmt::format("{:.1f}", 1 + 4 * share)},
                   {"color", palette::blue},
                   {"tailport", "e"},

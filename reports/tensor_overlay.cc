@@ -2,6 +2,8 @@
 
 #include <algorithm>
 #include <array>
+#include <iterator>
+#include <optional>
 #include <set>
 
 #include "reports/palette.h"
@@ -138,19 +140,25 @@ void draw_ticks(Svg& svg, const TensorOverlay& overlay, const Canvas& canvas, bo
 }
 
 /// "box 2 needs 3 saved chunks: 1 (25 %), 2 (50 %), 3 (25 %)"
-std::string sources_of(const TensorOverlay& overlay, const Box& mine) {
+std::string sources_of(const TensorOverlay& overlay, const std::vector<std::size_t>& mine) {
   constexpr std::size_t named_max = 4;
+  std::int64_t needed = 0;
+  for (const std::size_t box : mine) needed += overlay.wanted[box].volume();
   std::string named;
   std::size_t sources = 0;
   for (std::size_t i = 0; i < overlay.saved.size(); ++i) {
-    if (overlay.saved[i].offset.size() != mine.offset.size()) continue;
-    const auto common = intersection(overlay.saved[i], mine);
-    if (!common || common->empty()) continue;
-    const double share = 100 * static_cast<double>(common->volume()) / static_cast<double>(mine.volume());
+    std::int64_t shared = 0;
+    for (const std::size_t box : mine) {
+      if (overlay.saved[i].offset.size() != overlay.wanted[box].offset.size()) continue;
+      if (const auto common = intersection(overlay.saved[i], overlay.wanted[box])) shared += common->volume();
+    }
+    if (shared == 0) continue;
+    const double share = 100 * static_cast<double>(shared) / static_cast<double>(needed);
     if (++sources <= named_max) named += fmt::format("{}{} ({:.3g} %)", named.empty() ? "" : ", ", i, share);
   }
   if (sources > named_max) named += fmt::format(" and {} more", sources - named_max);
-  return fmt::format("box {} needs {}{}{}", *overlay.mine, counted(sources, "saved chunk"), sources == 0 ? "" : ": ", named);
+  return fmt::format("{} {}{}{}", mine.size() == 1 ? fmt::format("box {} needs", mine[0]) : fmt::format("{} boxes need", mine.size()),
+                     counted(sources, "saved chunk"), sources == 0 ? "" : ": ", named);
 }
 
 }  // namespace
@@ -164,8 +172,10 @@ std::string tensor_overlay_svg(const TensorOverlay& overlay) {
   if (!canvas.to_scale) facts += ", not to scale";
   svg.text(16, 46, facts, {.colour = palette::soft, .size = 12});
   draw_grid(svg, canvas, overlay.saved, true);
-  const Box* mine = overlay.mine && *overlay.mine < overlay.wanted.size() ? &overlay.wanted[*overlay.mine] : nullptr;
-  if (mine && !mine->empty()) svg.rect(canvas.place(*mine), {.fill = palette::orange, .opacity = 0.45});
+  std::vector<std::size_t> mine;
+  std::ranges::copy_if(overlay.mine, std::back_inserter(mine),
+                       [&](std::size_t box) { return box < overlay.wanted.size() && !overlay.wanted[box].empty(); });
+  for (const std::size_t box : mine) svg.rect(canvas.place(overlay.wanted[box]), {.fill = palette::orange, .opacity = 0.45});
   draw_grid(svg, canvas, overlay.wanted, false);
   draw_ticks(svg, overlay, canvas, true);
   draw_ticks(svg, overlay, canvas, false);
@@ -180,10 +190,10 @@ std::string tensor_overlay_svg(const TensorOverlay& overlay) {
            fmt::format("{} wanted {}{}", grouped(overlay.wanted.size()), overlay.wanted.size() == 1 ? "box" : "boxes",
                        too_fine(overlay.wanted, canvas) ? ", too fine to draw each" : ""),
            {.colour = palette::ink, .size = 12});
-  if (mine && !mine->empty()) {
+  if (!mine.empty()) {
     y += 20;
     svg.rect({16, y - 10, 22, 12}, {.fill = palette::orange, .opacity = 0.45});
-    svg.text(46, y, sources_of(overlay, *mine), {.colour = palette::ink, .size = 12});
+    svg.text(46, y, sources_of(overlay, mine), {.colour = palette::ink, .size = 12});
   }
   return svg.document(std::max(660.0, left + canvas.width + 24), y + 16, "saved and wanted cut of tensor " + clip(overlay.name, 70));
 }

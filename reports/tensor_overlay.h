@@ -2,7 +2,6 @@
 // reshard of this tensor makes sense.
 #pragma once
 
-#include <optional>
 #include <string>
 #include <vector>
 
@@ -17,7 +16,7 @@ struct TensorOverlay {
   Dims shape;
   std::vector<Box> saved;
   std::vector<Box> wanted;
-  std::optional<std::size_t> mine;  ///< position in `wanted` of the box to fill: its sources are named
+  std::vector<std::size_t> mine = {};  ///< positions in `wanted` of the boxes to fill: their sources are named
 };
 
 /// An SVG document. A tensor of one dimension is a strip; of more than two, the two dimensions that are cut most are drawn and the title

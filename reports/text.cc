@@ -75,6 +75,13 @@ std::string clip(std::string_view text, std::size_t length_max) {
 
 std::string printable(std::string_view text) { return clip(text, text.size()); }
 
+std::string_view first_line(std::string_view text) { return text.substr(0, text.find('\n')); }
+
+std::string_view other_lines(std::string_view text) {
+  const std::size_t end = text.find('\n');
+  return end == std::string_view::npos ? std::string_view() : text.substr(end + 1);
+}
+
 std::string escape_xml(std::string_view text) {
   std::string out;
   for (const char c : printable(text)) {

@@ -19,6 +19,11 @@ std::string escape_xml(std::string_view text);
 
 /// "0 B", "4.00 KiB", "1.87 GiB": three significant digits, binary units.
 std::string human_bytes(std::uint64_t bytes);
+/// The text up to its first line's end: what can stand in one line.
+std::string_view first_line(std::string_view text);
+/// What follows first_line, without the end of that line; empty when there is nothing.
+std::string_view other_lines(std::string_view text);
+
 /// "1,024".
 std::string grouped(std::uint64_t value);
 /// "1 file", "1,024 files".

@@ -5,7 +5,7 @@
 #include <set>
 
 #include "impl/core/check.h"
-#include "impl/format/manifest.h"
+#include "impl/format/file_names.h"
 #include "reports/text.h"
 
 namespace holdfast::reports {
@@ -81,7 +81,7 @@ void Writes::add_rule(const LayoutItem& written, const MeshLayout* held) {
   rules_.push_back(std::move(rule));
 }
 
-void Writes::add_item(std::size_t rank, const WriteItem& item, const std::vector<std::size_t>& holders) {
+void Writes::add_item(std::size_t rank, const WriteItem& item, const std::vector<std::size_t>& holders, std::optional<std::uint32_t> file) {
   CHECK(rank < ranks_, "rank {} of {}", rank, ranks_);
   const bool is_value = item.type == WriteItemType::bytes;
   const std::string held_by = holders.empty() ? "" : rank_ranges(holders, 4) + fmt::format("/{}", holders.size());
@@ -98,7 +98,7 @@ void Writes::add_item(std::size_t rank, const WriteItem& item, const std::vector
   Part part;
   part.rank = static_cast<std::uint32_t>(rank);
   part.tensor = number->second;
-  part.file = is_value ? value_file + values_[rank]++ : boxes_[{rank, item.index.fqn}]++;
+  part.file = file ? *file : is_value ? value_file + values_[rank]++ : boxes_[{rank, item.index.fqn}]++;
   part.size = is_value ? 0 : size_number(item.chunk.size);
   part.bytes = item.stored_bytes();
   tensors_[part.tensor].bytes += part.bytes;
@@ -116,8 +116,8 @@ void Writes::for_each(const std::function<void(const Part&)>& visit) const {
 }
 
 std::string Writes::file_name(std::uint32_t rank, std::uint32_t file) {
-  if (file >= value_file) return fmt::format("bytes-{:05}-{:03}.bin", rank, file - value_file);
-  return format::segment_name(Rank{static_cast<std::int32_t>(rank)}, file);
+  const Rank writer{static_cast<std::int32_t>(rank)};
+  return file >= value_file ? format::value_name(writer, file - value_file) : format::segment_name(format::segment_of_box(writer, file));
 }
 
 Writes writes_of(const std::vector<SavePlan>& plans, const std::vector<SavePlan>* local) {

@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <functional>
 #include <map>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -39,8 +40,9 @@ class Writes {
   /// A tensor whose parts follow from a rule. `held`: the rule before duplicates were removed; null: not known.
   /// Requires: layouts that check() accepts for so many ranks; nothing replicated in `written`.
   void add_rule(const LayoutItem& written, const MeshLayout* held);
-  /// One item of a rank's plan. `holders`: the ranks that held it, ascending; empty: not known. Requires: rank < ranks.
-  void add_item(std::size_t rank, const WriteItem& item, const std::vector<std::size_t>& holders);
+  /// One item of a rank's plan. `holders`: the ranks that held it, ascending; empty: not known. `file`: as of Part; none: by the rule of our storage.
+  /// Requires: rank < ranks.
+  void add_item(std::size_t rank, const WriteItem& item, const std::vector<std::size_t>& holders, std::optional<std::uint32_t> file = {});
 
   std::size_t ranks() const { return ranks_; }
   const std::vector<Tensor>& tensors() const { return tensors_; }

@@ -146,7 +146,7 @@ Case random_case(const std::vector<SiteInStep>& sites, std::uint64_t seed, std::
   Random random(mix(seed, index));
   Case test;
   test.scenario.seed = random.next();
-  test.scenario.persistence = static_cast<PersistenceModel>(random.below(3));
+  test.scenario.persistence = static_cast<PersistenceModel>(random.below(3));  // weak admits what nfs and object do
   test.power_loss_after = random.below(2) == 0;
   const std::size_t faults = random.below(4);
   for (std::size_t i = 0; i < faults && !sites.empty(); ++i) {

@@ -4,6 +4,7 @@
 #include <cstring>
 
 #include "impl/core/check.h"
+#include "impl/core/transfer.h"
 
 namespace holdfast::sim {
 namespace {
@@ -121,35 +122,26 @@ Status Device::enqueue(port::StreamId stream, std::uint64_t bytes, const std::ve
   return kernel_.call(rank_, info, {}, effect);
 }
 
-Status Device::copy_out(const StridedBlock& source, ByteSpan destination, std::shared_ptr<void> owner, port::StreamId stream) {
+Status Device::stage(const StridedBlock& source, const Box& box, const Dims& shape, DType dtype, ByteSpan destination, TensorDigest* digest,
+                     std::shared_ptr<void> owner, port::StreamId stream) {
   const tsan::Inside inside;
-  if (source.bytes() != destination.size()) {
-    return fail(ErrorCode::invalid_argument, "copy out {} bytes into a destination of {}", source.bytes(), destination.size());
-  }
-  const auto run = [source = on_host(source), destination] {
-    copy_block(source, packed_block(destination.data(), source.sizes, source.element_bytes));
+  TRY(port::check_stage(source, destination));
+  const auto run = [source = on_host(source), box, shape, dtype, destination, digest] {
+    pack_and_digest(source, box, shape, dtype, destination, digest);
   };
-  return enqueue(stream, source.bytes(), {source.data, destination.data()}, {Op::device_copy_out, run, {}, std::move(owner)});
+  return enqueue(stream, source.bytes(), {source.data, destination.data(), reinterpret_cast<const std::byte*>(digest)},
+                 {Op::device_stage, run, {}, std::move(owner)});
 }
 
-Status Device::copy_in(ByteView source, std::shared_ptr<const void> owner, const StridedBlock& destination, port::StreamId stream) {
+Status Device::unstage(const StridedBlock& source, const Box& box, const Dims& shape, DType dtype, const StridedBlock& destination,
+                       TensorDigest* digest, std::shared_ptr<const void> owner, port::StreamId stream) {
   const tsan::Inside inside;
-  if (source.size() != destination.bytes()) {
-    return fail(ErrorCode::invalid_argument, "copy in {} bytes into a destination of {}", source.size(), destination.bytes());
-  }
-  const auto run = [source, destination = on_host(destination)] {
-    auto* data = const_cast<std::byte*>(source.data());  // a block is a view for both directions; nothing writes through this one
-    copy_block(packed_block(data, destination.sizes, destination.element_bytes), destination);
+  TRY(port::check_unstage(source, destination));
+  const auto run = [source, box, shape, dtype, destination = on_host(destination), digest] {
+    copy_and_digest(source, box, shape, dtype, destination, digest);
   };
-  return enqueue(stream, source.size(), {source.data(), destination.data}, {Op::device_copy_in, run, {}, std::move(owner)});
-}
-
-Status Device::digest(const StridedBlock& block, const Box& box, const Dims& shape, DType dtype, TensorDigest* out,
-                      std::shared_ptr<void> owner, port::StreamId stream) {
-  const tsan::Inside inside;
-  const auto run = [block = on_host(block), box, shape, dtype, out] { *out = tensor_digest(block, box, shape, dtype); };
-  return enqueue(stream, block.bytes(), {block.data, reinterpret_cast<const std::byte*>(out)},
-                 {Op::device_digest, run, {}, std::move(owner)});
+  return enqueue(stream, source.bytes(), {source.data, destination.data, reinterpret_cast<const std::byte*>(digest)},
+                 {Op::device_unstage, run, {}, std::move(owner)});
 }
 
 Result<port::EventId> Device::record(port::StreamId stream) {

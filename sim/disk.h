@@ -20,7 +20,10 @@ enum class PersistenceModel : std::uint8_t {
   strict,        ///< a prefix of all operations, cut at 4 KiB, never shorter than the last sync of anything
   ext4_ordered,  ///< entries in order, at least as far as the last sync; a file's growth in order; replace-by-rename carries the data
   weak,          ///< any subset of entry operations and of 4 KiB blocks of file writes: only sync and sync_directory bind
+  nfs,           ///< names are stored before the call that makes them returns; of unsynced bytes any blocks
+  object,        ///< a file is an object that its sync uploads: unsynced, it is there whole or, if never synced, not at all; names at once
 };
+inline constexpr std::size_t persistence_models = 5;
 const char* to_string(PersistenceModel model);
 
 class Disk {
@@ -99,6 +102,9 @@ class Disk {
 
   std::vector<Unit> units() const;
   static void make_legal(PersistenceModel model, const std::vector<Unit>& units, std::vector<bool>& survives);
+  static void make_strict(const std::vector<Unit>& units, std::vector<bool>& survives);
+  static void make_ext4_ordered(const std::vector<Unit>& units, std::vector<bool>& survives);
+  static void make_object(const std::vector<Unit>& units, std::vector<bool>& survives);
   Disk after_crash(const std::vector<Unit>& units, const std::vector<bool>& survives) const;
 
   std::vector<std::shared_ptr<Inode>> inodes_;  // 0 is the root; null: free

@@ -1,6 +1,7 @@
 // What becomes durable, and what a crash leaves. FAULTS.md states the rules that make_legal enforces.
 #include <algorithm>
 #include <array>
+#include <map>
 #include <set>
 
 #include "impl/core/check.h"
@@ -31,7 +32,7 @@ void apply(Entries& source, Entries& target, const Operation& operation) {
 }  // namespace
 
 const char* to_string(PersistenceModel model) {
-  constexpr std::array<const char*, 3> names = {"strict", "ext4-ordered", "weak"};
+  constexpr std::array<const char*, persistence_models> names = {"strict", "ext4-ordered", "weak", "nfs", "object"};
   return names[static_cast<std::size_t>(model)];
 }
 
@@ -57,12 +58,13 @@ std::vector<Disk::Unit> Disk::units() const {
   for (std::uint32_t i = 0; i < inodes_.size(); ++i) {
     if (!inodes_[i]) continue;
     for (const EntryOperation& operation : inodes_[i]->directory.pending) {
-      found.push_back({operation.sequence, operation.inode, true, false, operation.sequence <= committed_, &operation, nullptr, 0, 0});
+      found.push_back(
+          {operation.sequence, operation.inode, true, false, operation.sequence <= committed_, &operation, nullptr, 0, 0, false});
     }
     const File& held = inodes_[i]->file;
     std::uint64_t size = File::view(held.durable).size();
     for (const FileOperation& operation : held.pending) {
-      Unit unit{operation.sequence, i, false, true, operation.sequence <= committed_, nullptr, &operation, 0, 0};
+      Unit unit{operation.sequence, i, false, true, operation.sequence <= committed_, nullptr, &operation, 0, 0, !held.durable};
       if (operation.truncation) {
         size = operation.offset;
         found.push_back(unit);
@@ -87,15 +89,42 @@ std::vector<Disk::Unit> Disk::units() const {
 std::size_t Disk::pending_operations() const { return units().size(); }
 
 void Disk::make_legal(PersistenceModel model, const std::vector<Unit>& units, std::vector<bool>& survives) {
-  if (model == PersistenceModel::weak) return;
-  if (model == PersistenceModel::strict) {
-    bool alive = true;
-    for (std::size_t i = 0; i < units.size(); ++i) {
-      alive = units[i].committed || (alive && survives[i]);
-      survives[i] = alive;
-    }
-    return;
+  switch (model) {
+    case PersistenceModel::strict: return make_strict(units, survives);
+    case PersistenceModel::ext4_ordered: return make_ext4_ordered(units, survives);
+    case PersistenceModel::weak: return;
+    case PersistenceModel::nfs:
+      for (std::size_t i = 0; i < units.size(); ++i) survives[i] = survives[i] || units[i].entry;
+      return;
+    case PersistenceModel::object: return make_object(units, survives);
   }
+}
+
+void Disk::make_strict(const std::vector<Unit>& units, std::vector<bool>& survives) {
+  bool alive = true;
+  for (std::size_t i = 0; i < units.size(); ++i) {
+    alive = units[i].committed || (alive && survives[i]);
+    survives[i] = alive;
+  }
+}
+
+void Disk::make_object(const std::vector<Unit>& units, std::vector<bool>& survives) {
+  std::map<std::uint32_t, bool> uploaded;  // by file: as its first un-synced operation was chosen
+  std::set<std::uint32_t> never;           // files of which nothing was ever uploaded
+  for (std::size_t i = 0; i < units.size(); ++i) {
+    if (units[i].entry) continue;
+    const bool whole = uploaded.try_emplace(units[i].inode, survives[i]).first->second;
+    survives[i] = whole;
+    if (!whole && units[i].never_synced) never.insert(units[i].inode);
+  }
+  for (std::size_t i = 0; i < units.size(); ++i) {
+    if (!units[i].entry) continue;
+    const bool removes = units[i].entry_operation->kind == EntryOperation::Kind::remove;
+    survives[i] = removes || !never.contains(units[i].inode);
+  }
+}
+
+void Disk::make_ext4_ordered(const std::vector<Unit>& units, std::vector<bool>& survives) {
   bool entries_alive = true;
   std::set<std::uint32_t> cut;  // files whose growth has stopped
   for (std::size_t i = 0; i < units.size(); ++i) {

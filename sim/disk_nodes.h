@@ -79,6 +79,7 @@ struct Disk::Unit {
   const FileOperation* file_operation = nullptr;
   std::uint64_t begin = 0;  // block of a write, in file offsets
   std::uint64_t end = 0;
+  bool never_synced = false;  // of a file: nothing of it is durable
 };
 
 }  // namespace holdfast::sim

@@ -8,7 +8,6 @@
 #include "impl/core/check.h"
 #include "sim/engine_fiber.h"
 #include "sim/engine_thread.h"
-#include "sim/tsan.h"
 
 namespace holdfast::sim {
 namespace {

@@ -8,6 +8,7 @@
 #include <string_view>
 
 #include "impl/core/error.h"
+#include "sim/tsan.h"
 
 namespace holdfast::sim {
 
@@ -46,7 +47,7 @@ class Engine {
 
  protected:
   static void run(Fiber& fiber) noexcept;
-  Fiber* running() const { return running_; }
+  HOLDFAST_SIM_NO_TSAN Fiber* running() const { return running_; }
 
  private:
   virtual Fiber* take() = 0;

@@ -61,9 +61,8 @@ enum class Op : std::uint8_t {
   device_allocate_staging,
   device_allocate,
   device_create_stream,
-  device_copy_out,
-  device_copy_in,
-  device_digest,
+  device_stage,
+  device_unstage,
   device_record,
   device_wait,
   device_synchronize,
@@ -72,7 +71,7 @@ enum class Op : std::uint8_t {
   tasks_join,
   tasks_wait,
 };
-inline constexpr std::size_t ops = 31;
+inline constexpr std::size_t ops = 30;
 const char* to_string(Op op);  ///< "storage.sync"
 
 /// May this kind fire at a call of this operation?

@@ -57,6 +57,7 @@ std::string to_string(const CallInfo& info) {
 Kernel::Kernel(const Scenario& scenario, Engine& engine, Decisions& decisions, Trace& trace)
     : scenario_(scenario), decisions_(decisions), trace_(trace), scheduler_(engine, decisions, *this, !scenario.random_latency),
       faults_(scenario.faults), ranks_(static_cast<std::size_t>(scenario.world_size)), hash_(trace.event_hash) {
+  for (const Stop& stop : scenario.stops) stops_.push_back({stop});
   std::stable_sort(faults_.begin(), faults_.end(), [](const Fault& a, const Fault& b) { return a.site < b.site; });
   for (std::size_t i = 0; i < ranks_.size(); ++i) {
     ranks_[i].rank = {static_cast<std::int32_t>(i)};
@@ -81,6 +82,11 @@ Fiber& Kernel::spawn(RankState& rank, std::function<void()> body) {
 void Kernel::run_body(RankState& rank, Fiber& fiber, const std::function<void()>& body) {
   std::string what;
   try {
+    if (rank.stopped) {
+      const tsan::Inside inside;
+      hold(rank);
+      if (rank.dead) return;
+    }
     body();
     if (fiber.kills_thrown > 0)
       trace_.harness_error = fmt::format("rank {} task {} swallowed its kill with a catch (...)", fiber.rank, fiber.task);
@@ -123,6 +129,11 @@ void Kernel::check_limits() {
 }
 
 void Kernel::deadlocked() {
+  const auto stopped = [](const RankState& rank) { return rank.stopped; };
+  if (std::ranges::any_of(ranks_, stopped)) {
+    for (RankState& rank : ranks_) go_on(rank);
+    return;
+  }
   for (const RankState& state : ranks_) {
     for (const auto& fiber : state.fibers) {
       if (fiber->state != Fiber::State::waiting || !fiber->waits_for) continue;
@@ -162,6 +173,34 @@ bool Kernel::may_go_on(RankState& rank, Op op) {
   throw Killed{};
 }
 
+/// The call at `site` is about to begin: ends the stops that wait for it, and begins those at it.
+void Kernel::meet_stops(const Site& site) {
+  for (const PendingStop& pending : stops_) {
+    if (pending.stop.until == site && pending.began) go_on(rank(pending.stop.at.rank));
+  }
+  std::erase_if(stops_, [&](const PendingStop& pending) { return pending.stop.until == site; });
+  for (PendingStop& pending : stops_) {
+    if (pending.stop.at != site || pending.began) continue;
+    pending.began = true;
+    rank(site.rank).stopped = true;
+  }
+  hold(rank(site.rank));
+}
+
+/// Holds the running fibre while its rank is stopped.
+void Kernel::hold(RankState& rank) {
+  while (rank.stopped && !rank.dead) {
+    rank.held.push_back(scheduler_.running());
+    scheduler_.wait(never);
+  }
+}
+
+void Kernel::go_on(RankState& rank) {
+  if (!std::exchange(rank.stopped, false)) return;
+  ++trace_.stops;
+  for (Fiber* fiber : std::exchange(rank.held, {})) scheduler_.wake(*fiber);
+}
+
 const Fault* Kernel::fault_at(RankState& rank, const CallInfo& info, std::uint32_t ordinal) {
   const Site site{rank.rank, ordinal};
   for (; rank.fault < faults_.size() && faults_[rank.fault].site <= site; ++rank.fault) {
@@ -176,6 +215,10 @@ const Fault* Kernel::fault_at(RankState& rank, const CallInfo& info, std::uint32
 
 bool Kernel::begin(RankState& rank, const CallInfo& info, Begun& begun) {
   if (!may_go_on(rank, info.op)) return false;
+  if (!stops_.empty()) {
+    meet_stops({rank.rank, rank.calls});
+    if (!may_go_on(rank, info.op)) return false;
+  }
   const std::uint32_t ordinal = rank.calls++;
   ++trace_.door_calls;
   begun.begin = now();
@@ -225,6 +268,7 @@ bool Kernel::pass_time(RankState& rank, const CallInfo& info, Nanoseconds until)
     scheduler_.sleep_until(until);
   }
   self.waits_for = nullptr;
+  hold(rank);
   return may_go_on(rank, info.op);
 }
 
@@ -234,6 +278,7 @@ bool Kernel::wait(RankState& rank, const CallInfo& info, Nanoseconds until) {
   self.waits_since = now();
   const bool woken = scheduler_.wait(until);
   self.waits_for = nullptr;
+  hold(rank);
   return may_go_on(rank, info.op) && woken;
 }
 

@@ -33,8 +33,10 @@ std::string to_string(const CallInfo& info);  ///< "net.receive rank 3 #7"
 
 struct RankState {
   Rank rank;
-  bool dead = false;   ///< its doors are void
-  bool ended = false;  ///< no fibre of it is left
+  bool dead = false;           ///< its doors are void
+  bool ended = false;          ///< no fibre of it is left
+  bool stopped = false;        ///< its fibres hold still (Scenario::stops)
+  std::vector<Fiber*> held{};  ///< those that would run
   std::uint32_t calls = 0;
   std::size_t fault = 0;  ///< index of the next fault of Kernel::faults_ that may be its
   int alive = 0;          ///< fibres not ended
@@ -99,6 +101,10 @@ class Kernel : public SchedulerHost {
     std::size_t record = 0;      ///< index into trace_.record
     const Fault* fault = nullptr;
   };
+  struct PendingStop {
+    Stop stop;
+    bool began = false;
+  };
   template <typename Effect>
   std::invoke_result_t<Effect&, std::string_view, std::string_view> make_call(RankState& rank, const CallInfo& info,
                                                                               std::optional<port::Deadline> deadline, Effect& effect,
@@ -107,6 +113,9 @@ class Kernel : public SchedulerHost {
   bool begin(RankState& rank, const CallInfo& info, Begun& begun);
   bool pass_time(RankState& rank, const CallInfo& info, Nanoseconds until);
   bool may_go_on(RankState& rank, Op op);
+  void meet_stops(const Site& site);
+  void hold(RankState& rank);
+  void go_on(RankState& rank);
   void end(RankState& rank, const CallInfo& info, const Begun& begun, ErrorCode code);
   Error injected(const CallInfo& info, const Fault& fault) const;
   const Fault* fault_at(RankState& rank, const CallInfo& info, std::uint32_t ordinal);
@@ -122,6 +131,7 @@ class Kernel : public SchedulerHost {
   Trace& trace_;
   Scheduler scheduler_;
   std::vector<Fault> faults_;  // by site
+  std::vector<PendingStop> stops_;
   std::vector<RankState> ranks_;
   std::vector<Listener*> listeners_;
   std::uint64_t& hash_;

@@ -21,11 +21,20 @@ class Interceptor {
   virtual void before(const SiteRecord& site) = 0;
 };
 
+/// A process that stops and goes on later as if nothing had happened: SIGSTOP, a paused machine, a stuck mount. All tasks of rank `at.rank`
+/// stop before its call `at`. They go on when call `until`, of another rank, is about to begin, or else when nothing more can happen without
+/// them. What they had under way has its effect only then, in time or not.
+struct Stop {
+  Site at{};
+  Site until{};
+};
+
 struct Scenario {
   std::string name{};
   int world_size = 1;
   std::uint64_t seed = 0;
   std::vector<Fault> faults{};
+  std::vector<Stop> stops{};
   PersistenceModel persistence = PersistenceModel::weak;
   bool random_latency = true;  ///< false: no latency, fibres in turn, device work as late as legal: no decision but those of faults
   bool record_events = false;  ///< fills Trace::record and Trace::sites; changes nothing else

@@ -28,6 +28,7 @@ std::uint64_t fingerprint(const Trace& trace) {
   for (const std::uint64_t count : {trace.event_hash, trace.events, trace.door_calls, trace.switches}) mix(count);
   mix(static_cast<std::uint64_t>(trace.virtual_ns));
   mix(trace.power_lost);
+  mix(trace.stops);
   for (const Decision& d : trace.decisions) mix(static_cast<std::uint64_t>(d.kind) | std::uint64_t{d.n} << 4 | std::uint64_t{d.pick} << 36);
   for (const RankEnd& end : trace.ends) {
     mix(end.how);

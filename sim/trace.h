@@ -58,6 +58,7 @@ struct Trace {
   std::vector<RankEnd> ends;                 ///< by rank
   std::vector<std::uint32_t> calls_by_rank;  ///< sites of each rank: ordinals are below this
   std::vector<Fault> fired;                  ///< the ledger, in order
+  std::uint32_t stops = 0;                   ///< processes that stopped and went on (Scenario::stops)
   bool power_lost = false;                   ///< the Disk went through a crash
   std::vector<Traffic> traffic;              ///< by rank
   std::vector<Leak> leaks;                   ///< ranks that leaked, in order

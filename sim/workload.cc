@@ -22,6 +22,7 @@ CaseResult run_case(Workload& workload, const Case& test, const Disk& prepared) 
   Scenario recovery = test.scenario;
   recovery.world_size = workload.recovery_world_size();
   recovery.faults.clear();
+  recovery.stops.clear();
   recovery.replay.reset();
   recovery.seed = ~scenario.seed;
   result.recovery = run(recovery, disk, [&](const port::Env& env, Rank rank) { workload.recover(env, rank); });

@@ -39,6 +39,10 @@ Checkpointed<Loaded> Checkpoints::load(StateDict& destination, const LoadOptions
   return protocol::load(session_, destination, options);
 }
 
+Checkpointed<NewlyLoaded> Checkpoints::load_new(const NewStateOptions& made, const LoadOptions& options) {
+  return protocol::load_new(session_, made, options);
+}
+
 Checkpointed<Recovered> Checkpoints::recover(const RecoverOptions& options) { return protocol::recover(session_, options); }
 
 Result<Survey> Checkpoints::list() { return protocol::survey(*storage_, soon()); }
@@ -70,7 +74,8 @@ Result<std::vector<ChunkPlace>> Checkpoints::places(const std::string& directory
     looked_up = [&]() -> Status {
       const format::SegmentRecord& segment = manifest.segments[TRY(manifest.segment_of(record, id))];
       const auto file = TRY(protocol::SegmentFile::open(*storage_, directory, segment, soon()));
-      const std::uint64_t offset = TRY(file.place_of(tensor, record.metadata, box));
+      const std::size_t position = TRY(file.find(tensor, record.metadata, box));
+      const std::uint64_t offset = file.header().layout.tensors[position].offset;
       const std::uint64_t bytes = static_cast<std::uint64_t>(box.volume()) * size_bytes(record.metadata.dtype);
       places.push_back({box, file.path(), segment.header_bytes + offset, bytes});
       return {};

@@ -19,9 +19,12 @@ namespace holdfast {
 using protocol::Checkpointed;
 using protocol::Loaded;
 using protocol::LoadOptions;
+using protocol::NewlyLoaded;
+using protocol::NewStateOptions;
 using protocol::PendingSave;
 using protocol::Recovered;
 using protocol::RecoverOptions;
+using protocol::Replicas;
 using protocol::Saved;
 using protocol::SaveOptions;
 using protocol::Survey;
@@ -46,7 +49,8 @@ class Checkpoints {
   /// Opens `folder` on the file system; makes it, parents included, when it is absent. Every rank may open it at the same time.
   /// Errors: io_error, also when `folder` is a file. Durable: the folder's name. `job` must outlive the result.
   static Result<std::unique_ptr<Checkpoints>> open(Job& job, const std::string& folder);
-  /// On a storage of the caller's own; several ranks of one process may share it.
+  /// On a storage of the caller's own; several ranks of one process may share it. `observer`, if any, is told of the steps of each save. Both and
+  /// `job` must outlive the result.
   Checkpoints(Job& job, std::shared_ptr<port::Storage> storage, port::Observer* observer = nullptr);
 
   // Called by every rank of the job, with equal options; each rank gets the same outcome. In full: impl/protocol/save.h, load.h, recover.h.
@@ -58,6 +62,8 @@ class Checkpoints {
   Checkpointed<PendingSave> async_save(const StateDict& state, const SaveOptions& options);
   /// The newest committed and intact checkpoint, whatever layout it was saved from. Blocks: at most options.deadline.
   Checkpointed<Loaded> load(StateDict& destination, const LoadOptions& options = {});
+  /// The same without a template: makes a state dict with host memory of its own, of whole tensors or as `made.layout` says. Blocks: as load().
+  Checkpointed<NewlyLoaded> load_new(const NewStateOptions& made = {}, const LoadOptions& options = {});
   /// Clears away what a crash left. Requires: no save is running, here or elsewhere. Blocks: at most options.deadline.
   Checkpointed<Recovered> recover(const RecoverOptions& options = {});
 

@@ -19,9 +19,9 @@ class Job {
   Job(const Job&) = delete;
   Job& operator=(const Job&) = delete;
 
-  Rank rank() const;
-  int world_size() const;
-  port::Clock& clock();
+  Rank rank() const;       ///< 0 .. world_size() - 1
+  int world_size() const;  ///< ranks of the job
+  port::Clock& clock();    ///< for deadlines: clock().after(std::chrono::minutes(2)); lives as long as the job
   /// The doors, with `storage` as the one to the disk. Valid while the job and the storage live.
   port::Env env(port::Storage& storage, port::Observer* observer = nullptr);
   /// The orderly end. Blocks until every task that was given up at a deadline has ended. Errors: timeout, naming those that still run.

@@ -33,9 +33,11 @@ void declare(CLI::App& app, Command& command) {
   app.name("holdfast");
   app.set_version_flag("--version", "holdfast " HOLDFAST_VERSION);
   app.require_subcommand(1);
-  for (const auto add : {add_save, add_load, add_verify, add_latest, add_ls, add_show, add_plan}) add(app, command);
+  for (const auto add :
+       {add_save, add_load, add_verify, add_latest, add_ls, add_show, add_plan, add_diff, add_check_plan, add_estimate, add_doctor})
+    add(app, command);
   app.footer("\nholdfast VERB --help says more, with an example." + beside() +
-             "\nExit codes: 0 a good verdict; 1 a bad one (damage); 2 none (usage, cannot open, nothing to check)."
+             "\nExit codes: 0 a good verdict; 1 a bad one (damage, a difference); 2 none (usage, cannot open, nothing to check)."
              "\nResults go to stdout, progress and log to stderr; the last line of a failure is its cause.");
 }
 

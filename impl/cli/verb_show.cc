@@ -1,6 +1,7 @@
 #include "impl/cli/folder.h"
 #include "impl/cli/verbs.h"
 #include "impl/plan/summary.h"
+#include "reports/footprint.h"
 
 namespace holdfast::cli {
 namespace {
@@ -25,18 +26,33 @@ Json head_of(const std::string& directory, const format::Manifest& manifest) {
           {"stored_bytes", stored(manifest).bytes}};
 }
 
-Json tensor_json(const std::string& name, const format::TensorRecord& record) {
-  return {{"name", name},
-          {"dtype", to_string(record.metadata.dtype)},
-          {"shape", json_of(record.metadata.shape)},
-          {"chunks", record.metadata.chunks.size()},
-          {"digest", to_string(record.digest)}};
-}
+/// Tensors as they are told: those that lie by the rule of a mesh are counted once a rule, whatever the number of ranks.
+class Teller {
+ public:
+  Json json(const std::string& name, const format::TensorRecord& record) {
+    Json told{{"name", name},
+              {"dtype", to_string(record.metadata.dtype)},
+              {"shape", json_of(record.metadata.shape)},
+              {"chunks", chunks(record)},
+              {"digest", to_string(record.digest)}};
+    if (const ChunkSet::OfMesh* rule = record.metadata.chunks.mesh()) told["layout"] = to_string(rule->layout);
+    return told;
+  }
 
-std::string tensor_line(const std::string& name, const format::TensorRecord& record) {
-  return fmt::format("{:<40} {:<5} {:<18} {:>11}  {}\n", name, to_string(record.metadata.dtype), text_of(record.metadata.shape),
-                     count_text(record.metadata.chunks.size(), "chunk"), to_string(record.digest));
-}
+  std::string line(const std::string& name, const format::TensorRecord& record) {
+    std::string text = fmt::format("{:<40} {:<5} {:<18} {:>11}  {}", name, to_string(record.metadata.dtype), text_of(record.metadata.shape),
+                                   count_text(chunks(record), "chunk"), to_string(record.digest));
+    if (const ChunkSet::OfMesh* rule = record.metadata.chunks.mesh()) text += "  by " + to_string(rule->layout);
+    return text + "\n";
+  }
+
+ private:
+  std::size_t chunks(const format::TensorRecord& record) {
+    const ChunkSet::OfMesh* rule = record.metadata.chunks.mesh();
+    return rule ? footprints_.of(rule->layout, rule->shape).parts.size() : record.metadata.chunks.size();
+  }
+  reports::Footprints footprints_;
+};
 
 Result<Report> show_tensor(Checkpoints& checkpoints, const std::string& directory, const format::Manifest& manifest,
                            const std::string& name) {
@@ -45,9 +61,10 @@ Result<Report> show_tensor(Checkpoints& checkpoints, const std::string& director
     return fail(ErrorCode::not_found, "{} holds no tensor \"{}\"; holdfast show lists its {}", directory, name, manifest.tensors.size());
   }
   Report report;
-  report.text = tensor_line(name, found->second);
+  Teller teller;
+  report.text = teller.line(name, found->second);
   report.json = head_of(directory, manifest);
-  report.json["tensor"] = tensor_json(name, found->second);
+  report.json["tensor"] = teller.json(name, found->second);
   Json chunks = Json::array();
   for (const ChunkPlace& place : TRY(checkpoints.places(directory, manifest, name))) {
     const std::string file = place.file.substr(directory.size() + 1);
@@ -71,10 +88,11 @@ Report show_all(const std::string& directory, const format::Manifest& manifest) 
                   count_text(manifest.bytes.size(), "byte value"), plan::bytes_text(stored(manifest).bytes),
                   count_text(stored(manifest).files, "file"), plan::bytes_text(manifest.block_bytes));
   Json tensors = Json::array(), values = Json::array(), segments = Json::array();
+  Teller teller;
   report.text += "\ntensors\n";
   for (const auto& [name, record] : manifest.tensors) {
-    report.text += tensor_line(name, record);
-    tensors.push_back(tensor_json(name, record));
+    report.text += teller.line(name, record);
+    tensors.push_back(teller.json(name, record));
   }
   if (!manifest.bytes.empty()) report.text += "\nbyte values\n";
   for (const auto& [name, record] : manifest.bytes) {

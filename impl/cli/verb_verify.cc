@@ -39,15 +39,13 @@ Report report_of(const std::string& path, const Verified& verified) {
 Status verify_segment(const SafetensorsFile& file, Verified& verified) {
   const std::string& path = file.file.path();
   const format::SegmentHeader header = TRY(format::decode_segment_header(file.file.bytes().first(file.header.header_bytes), path));
-  const std::uint64_t block_bytes = header.layout.block_bytes;
-  for (std::size_t block = 0; block < header.blocks.size(); ++block) {
-    const std::uint64_t begin = block * block_bytes;
-    const ByteView bytes = file.data().subspan(begin, std::min<std::uint64_t>(block_bytes, file.data().size() - begin));
-    const BlockDigest found = block_digest(bytes);
-    if (found == header.blocks[block]) continue;
+  for (std::size_t number = 0; number < header.blocks.size(); ++number) {
+    const format::SegmentBlock block = header.layout.block(number);
+    const BlockDigest found = block_digest(file.data().subspan(block.offset, block.bytes));
+    if (found == header.blocks[number]) continue;
     verified.report.findings.push_back(
-        {path, fmt::format("block {} (@ {}+{}): digest {}, the segment says {}", block, header.layout.header_bytes + begin, bytes.size(),
-                           to_string(found), to_string(header.blocks[block]))});
+        {path, fmt::format("block {} (@ {}+{}): digest {}, the segment says {}", number, header.layout.header_bytes + block.offset,
+                           block.bytes, to_string(found), to_string(header.blocks[number]))});
   }
   verified.what = fmt::format("a segment of \"{}\", every block matches its digest", header.generation);
   return {};

@@ -24,9 +24,12 @@ void add_latest(CLI::App& app, Command& command);
 void add_ls(CLI::App& app, Command& command);
 void add_show(CLI::App& app, Command& command);
 void add_plan(CLI::App& app, Command& command);
+void add_check_plan(CLI::App& app, Command& command);
+void add_estimate(CLI::App& app, Command& command);
+void add_diff(CLI::App& app, Command& command);
+void add_doctor(CLI::App& app, Command& command);
 
-/// Ranks that a save or load may run as threads, and that a plan may be made for.
+/// Ranks that a save or load may run as threads.
 inline constexpr int local_ranks_max = 256;
-inline constexpr int planned_ranks_max = 16384;
 
 }  // namespace holdfast::cli

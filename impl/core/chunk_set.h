@@ -45,7 +45,7 @@ class ChunkSet {
   void for_each(const std::function<void(Id, const Box&)>& visit) const;
   /// The chunk of a list, a grid or a mesh. Requires: an id of this set.
   Box box(Id id) const;
-  /// The chunk that starts at `offset`.
+  /// The chunk that starts at `offset`; none when no chunk does.
   std::optional<Id> find(const Dims& offset) const;
   /// The chunks that share an element with `box`, ascending.
   std::vector<Id> intersecting(const Box& box) const;

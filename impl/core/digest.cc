@@ -142,6 +142,19 @@ BlockDigest block_digest(ByteView bytes) {
   return digest;
 }
 
+static_assert(sizeof(BlockDigester) == digest_kernels::xxh3_state_bytes);
+
+BlockDigester::BlockDigester() { kernels().xxh3_begin(state_); }
+
+void BlockDigester::update(ByteView bytes) { kernels().xxh3_update(state_, bytes.data(), bytes.size()); }
+
+BlockDigest BlockDigester::finish() {
+  BlockDigest digest;
+  kernels().xxh3_128_end(state_, &digest.low, &digest.high);
+  kernels().xxh3_begin(state_);
+  return digest;
+}
+
 std::string to_string(const BlockDigest& digest) { return fmt::format("{:016x}{:016x}", digest.high, digest.low); }
 
 Result<BlockDigest> block_digest_from_string(std::string_view hex) {

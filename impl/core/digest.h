@@ -19,8 +19,22 @@ struct BlockDigest {
   bool operator==(const BlockDigest&) const = default;
 };
 
+/// One pass over the bytes, on the calling thread.
 BlockDigest block_digest(ByteView bytes);
+
+/// block_digest of bytes that come in parts.
+class BlockDigester {
+ public:
+  BlockDigester();
+  void update(ByteView bytes);
+  /// Of all bytes since it was made or last finished; then begins anew.
+  BlockDigest finish();
+
+ private:
+  alignas(64) std::byte state_[576];  ///< XXH3's
+};
 std::string to_string(const BlockDigest& digest);  ///< 32 hex digits, high half first
+/// Errors: corrupt for what is not 32 hex digits.
 Result<BlockDigest> block_digest_from_string(std::string_view hex);
 
 /// Two 64-bit lanes; digests of disjoint boxes of one tensor add up (operator+=) to the digest of their union.

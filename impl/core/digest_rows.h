@@ -5,6 +5,8 @@
 #define XXH_INLINE_ALL
 #include <xxhash.h>
 
+#include <new>
+
 #include "impl/core/digest_kernels.h"
 
 namespace holdfast::digest_kernels {
@@ -47,12 +49,33 @@ void xxh3_128(const std::byte* data, std::size_t size, std::uint64_t* low, std::
   *high = hash.high64;
 }
 
+static_assert(sizeof(XXH3_state_t) <= xxh3_state_bytes && alignof(XXH3_state_t) <= 64);
+
+void xxh3_begin(void* state) {
+  auto* xxh3 = new (state) XXH3_state_t;
+  XXH3_INITSTATE(xxh3);
+  XXH3_128bits_reset(xxh3);
+}
+
+void xxh3_update(void* state, const std::byte* data, std::size_t size) {
+  XXH3_128bits_update(static_cast<XXH3_state_t*>(state), data, size);
+}
+
+void xxh3_128_end(const void* state, std::uint64_t* low, std::uint64_t* high) {
+  const XXH128_hash_t hash = XXH3_128bits_digest(static_cast<const XXH3_state_t*>(state));
+  *low = hash.low64;
+  *high = hash.high64;
+}
+
 template <typename Isa>
 constexpr Table make_table() {
   return {
       {sum_rows<Isa, std::uint8_t, 1>, sum_rows<Isa, std::uint16_t, 1>, sum_rows<Isa, std::uint32_t, 1>},
       {sum_rows<Isa, std::uint8_t, rows_at_once>, sum_rows<Isa, std::uint16_t, rows_at_once>, sum_rows<Isa, std::uint32_t, rows_at_once>},
-      xxh3_128};
+      xxh3_128,
+      xxh3_begin,
+      xxh3_update,
+      xxh3_128_end};
 }
 
 }  // namespace

@@ -21,6 +21,7 @@ enum class DType : std::uint8_t {
 std::uint32_t size_bytes(DType dtype);
 /// "F32", "BF16", "F8_E4M3", ... C128 is ours: safetensors has no complex128.
 std::string_view to_string(DType dtype);
+/// None for a name, or a code, that is none.
 std::optional<DType> dtype_from_string(std::string_view name);
 std::optional<DType> dtype_from_code(std::uint8_t code);
 std::span<const DType> all_dtypes();

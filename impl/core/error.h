@@ -70,13 +70,15 @@ T take(tl::expected<T, E>& result) {
 
 }  // namespace holdfast
 
-/// `auto value = TRY(call());` gives the value, or returns the error from the enclosing function.
-#define TRY(expression) HOLDFAST_TRY(HOLDFAST_JOIN(holdfast_result_, __COUNTER__), expression)
+/// `auto value = TRY(call());` gives the value, or returns the error from the enclosing function. Users of the installed library write
+/// HOLDFAST_TRY. It is a statement expression, which g++ and clang know in every mode; __extension__ keeps -pedantic quiet.
+#define TRY(expression) HOLDFAST_TRY(expression)
+#define HOLDFAST_TRY(expression) HOLDFAST_TRY_NAMED(HOLDFAST_JOIN(holdfast_result_, __COUNTER__), expression)
 
 #define HOLDFAST_JOIN(a, b) HOLDFAST_JOIN_NOW(a, b)
 #define HOLDFAST_JOIN_NOW(a, b) a##b
-#define HOLDFAST_TRY(result, expression)                  \
-  ({                                                      \
+#define HOLDFAST_TRY_NAMED(result, expression)            \
+  __extension__({                                         \
     auto result = (expression);                           \
     if (!result) [[unlikely]]                             \
       return ::tl::unexpected(std::move(result).error()); \

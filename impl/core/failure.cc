@@ -1,6 +1,7 @@
 #include "impl/core/failure.h"
 
 #include <algorithm>
+#include <set>
 
 namespace holdfast {
 namespace {
@@ -112,6 +113,12 @@ std::string to_string(const FailureMap& failures) {
     text += fmt::format("{}: {}", to_string(group.ranks), group.error);
   }
   return text;
+}
+
+std::string rank_text(std::span<const Rank> ranks) {
+  std::vector<FailureMap::Range> ranges;
+  for (const Rank rank : std::set<Rank>(ranks.begin(), ranks.end())) insert(ranges, rank);
+  return to_string(ranges);
 }
 
 std::string_view to_string(Outcome outcome) {

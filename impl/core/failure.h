@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <span>
 #include <string>
 #include <utility>
 #include <vector>
@@ -27,6 +28,7 @@ class FailureMap {
 
   /// The first error of a rank stays; a second one is ignored.
   void add(Rank rank, Error error);
+  /// Adds each of them.
   void merge(const FailureMap& other);
 
   bool empty() const { return groups_.empty(); }
@@ -44,6 +46,8 @@ class FailureMap {
 };
 
 std::string to_string(const FailureMap& failures);  ///< "ranks 1,4-7: message (code); rank 9: ..."
+/// "rank 3", "ranks 1,4-7". Requires: one rank at least.
+std::string rank_text(std::span<const Rank> ranks);
 
 enum class Outcome : std::uint8_t {
   committed = 1,  ///< the commit record is durable
@@ -54,7 +58,8 @@ std::string_view to_string(Outcome outcome);
 
 /// The one error of save and load. DCP's CheckpointException: `failures` maps the rank in the group to its error.
 struct CheckpointError {
-  std::string step;  ///< "choose", "plan", "write" or "read"
+  /// The round that failed: of a save "plan" or "write", of a load "choose", "plan", "read" or "place"; "recover"; "pending".
+  std::string step;
   Outcome outcome = Outcome::failed;
   FailureMap failures;     ///< exactly the ranks whose own work failed
   std::vector<Rank> lost;  ///< ranks that could not be heard; their state is not known

@@ -59,6 +59,7 @@ struct ChunkSplit {
   std::int64_t begin(std::int64_t chunk) const { return std::min(extent, split * chunk); }
   std::int64_t size(std::int64_t chunk) const { return begin(chunk + 1) - begin(chunk); }
 };
+/// `extent` elements cut into `chunks`. Requires: chunks > 0.
 ChunkSplit chunk_split(std::int64_t extent, std::int64_t chunks);
 
 /// What `rank` holds, in the order of the layout, and where each box lies in the rank's memory of the tensor: parts named one by one lie packed one
@@ -66,7 +67,7 @@ ChunkSplit chunk_split(std::int64_t extent, std::int64_t chunks);
 /// rank. Empty chunks of a ChunkLayout are included, as are empty parts of an EnumerableLayout.
 /// Errors: invalid_argument for a layout that does not fit the shape.
 Result<std::vector<LocalBox>> local_part(const Layout& layout, const Dims& shape, Rank rank);
-/// The boxes of local_part alone.
+/// The boxes of local_part alone. Errors: as local_part.
 Result<std::vector<Box>> local_boxes(const Layout& layout, const Dims& shape, Rank rank);
 
 std::string to_string(

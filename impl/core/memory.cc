@@ -42,42 +42,28 @@ StridedBlock narrow(const StridedBlock& block, const Dims& offset, const Dims& s
 void copy_block(const StridedBlock& from, const StridedBlock& to) {
   CHECK(from.sizes == to.sizes && from.element_bytes == to.element_bytes, "copy between blocks of different sizes");
   if (from.elements() == 0) return;
-  if (is_packed(to)) {
-    std::byte* out = to.data;
-    for_each_run(from, [&](std::int64_t offset, std::int64_t elements) {
-      const auto bytes = static_cast<std::size_t>(elements) * from.element_bytes;
-      std::memcpy(out, from.data + offset, bytes);
-      out += bytes;
-    });
-    return;
+  // The innermost dimensions that lie without gaps on both sides move at once.
+  std::size_t outer = from.sizes.size();
+  std::int64_t run_bytes = from.element_bytes;
+  for (; outer > 0; --outer) {
+    const std::size_t d = outer - 1;
+    if (from.sizes[d] != 1 && (from.strides_bytes[d] != run_bytes || to.strides_bytes[d] != run_bytes)) break;
+    run_bytes *= from.sizes[d];
   }
-  if (is_packed(from)) {
-    const std::byte* in = from.data;
-    for_each_run(to, [&](std::int64_t offset, std::int64_t elements) {
-      const auto bytes = static_cast<std::size_t>(elements) * to.element_bytes;
-      std::memcpy(to.data + offset, in, bytes);
-      in += bytes;
-    });
-    return;
-  }
-  // Neither side is packed: walk row by row, the innermost dimension element by element where it has a stride of its own.
-  const std::size_t last = from.sizes.size() - 1;
-  const Dims row_sizes(from.sizes.begin(), from.sizes.end() - 1);
-  Dims index(last, 0);
-  const std::int64_t rows = volume({row_sizes.data(), row_sizes.size()});
-  for (std::int64_t row = 0; row < rows; ++row) {
-    const std::byte* in = from.data;
-    std::byte* out = to.data;
-    for (std::size_t d = 0; d < last; ++d) {
-      in += index[d] * from.strides_bytes[d];
-      out += index[d] * to.strides_bytes[d];
-    }
-    for (std::int64_t i = 0; i < from.sizes[last]; ++i) {
-      std::memcpy(out + i * to.strides_bytes[last], in + i * from.strides_bytes[last], from.element_bytes);
-    }
-    for (std::size_t d = last; d-- > 0;) {
-      if (++index[d] < row_sizes[d]) break;
-      index[d] = 0;
+  const std::byte* in = from.data;
+  std::byte* out = to.data;
+  Dims index(outer, 0);
+  for (;;) {
+    std::memcpy(out, in, static_cast<std::size_t>(run_bytes));
+    std::size_t d = outer;
+    for (;; index[d] = 0) {
+      if (d == 0) return;
+      --d;
+      in += from.strides_bytes[d];
+      out += to.strides_bytes[d];
+      if (++index[d] < from.sizes[d]) break;
+      in -= from.strides_bytes[d] * from.sizes[d];
+      out -= to.strides_bytes[d] * from.sizes[d];
     }
   }
 }

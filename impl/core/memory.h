@@ -10,6 +10,7 @@
 
 namespace holdfast {
 
+/// Where bytes lie: where the CPU reads them, or where only port::Device does.
 enum class MemoryKind : std::uint8_t { host, device };
 
 /// A box of elements in memory: element (i0, i1, ...) lies at data + sum of i_d * strides_bytes[d].
@@ -24,12 +25,13 @@ struct StridedBlock {
   std::size_t bytes() const { return static_cast<std::size_t>(elements()) * element_bytes; }
 };
 
-/// Row-major block without gaps.
+/// Row-major block without gaps: sizes in elements, product of them * element_bytes bytes at `data`.
 StridedBlock packed_block(std::byte* data, const Dims& sizes, std::uint32_t element_bytes, MemoryKind kind = MemoryKind::host);
+/// Whether packed_block() of the same sizes is the same memory.
 bool is_packed(const StridedBlock& block);
-/// The sub-block of `sizes` elements at `offset` (relative to the block).
+/// The sub-block of `sizes` elements at `offset` (relative to the block). Requires: it lies inside.
 StridedBlock narrow(const StridedBlock& block, const Dims& offset, const Dims& sizes);
-/// Copies host memory element for element; sizes and element_bytes must be equal. Regions may not overlap.
+/// Copies host memory element for element, on the calling thread. Requires: equal sizes and element_bytes; regions that do not overlap.
 void copy_block(const StridedBlock& from, const StridedBlock& to);
 
 /// Calls run(byte offset, elements) for each innermost run, in row-major order; runs are merged over dimensions without gaps.

@@ -302,9 +302,11 @@ Status check_flat(const MeshLayout& layout, const Dims& shape) {
   if (flat.offset < 0 || flat.run < 1 || flat.unit < 1 || flat.inner_unit < 1) {
     return wrong("a flat cut needs offset >= 0, run >= 1, unit >= 1, inner unit >= 1");
   }
-  constexpr std::int64_t limit = std::int64_t{1} << 62;
+  constexpr std::int64_t limit = std::int64_t{1} << 61;  // the sum of any three of these numbers is below 2^63
   const std::int64_t runs = ranks_along(layout.mesh, flat.axes);
-  if (flat.offset > limit || flat.run > limit / runs) return wrong("a flat cut over 2^62 elements");
+  if (flat.offset > limit || flat.unit > limit || flat.inner_unit > limit || flat.run > limit / runs) {
+    return wrong("a flat cut over 2^61 elements");
+  }
   const std::int64_t largest = uncut_elements(layout, shape, 0);
   if (flat.run * runs - flat.offset < largest) {
     return wrong(fmt::format("{} runs of {} elements do not reach the end of {} at {}", runs, flat.run, largest, flat.offset));

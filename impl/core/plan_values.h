@@ -40,6 +40,7 @@ struct WriteItem {
   Dims shape;  ///< of the whole tensor
   // Byte items:
   std::uint64_t nbytes = 0;
+  BlockDigest digest = {};  ///< of the value; a planner of one's own may leave it 0 on every rank
 
   /// Bytes this item stores: of the chunk, not of the whole tensor.
   std::uint64_t stored_bytes() const {
@@ -74,6 +75,7 @@ struct LayoutItem {
 /// In name order. Ranks that send equal tables share one, so that a coordinator keeps few whatever the number of ranks.
 using LayoutTable = std::shared_ptr<const std::vector<LayoutItem>>;
 
+/// What one rank writes.
 struct SavePlan {
   std::vector<WriteItem> items;  ///< of tensors that are not in `layouts`, and byte values
   LayoutTable layouts;           ///< may be null: none
@@ -82,6 +84,7 @@ struct SavePlan {
   bool operator==(const SavePlan& other) const;
 };
 
+/// What one rank reads: every element of its destination once.
 struct LoadPlan {
   std::vector<ReadItem> items;
   Bytes storage_data;
@@ -114,8 +117,8 @@ SavePlan expand(SavePlan plan, Rank rank);
 /// What a storage writer says of one written item.
 struct WriteResult {
   MetadataIndex index;
-  std::uint64_t size_in_bytes = 0;
-  Bytes storage_data;  ///< the storage writer's own, handed to finish() on the coordinator
+  std::uint64_t size_in_bytes = 0;  ///< as stored
+  Bytes storage_data;               ///< the storage writer's own, handed to finish() on the coordinator
   bool operator==(const WriteResult&) const = default;
 };
 

@@ -57,6 +57,10 @@ Status StateDict::add(std::string name, const StridedBlock& buffer, DType dtype,
 
 Status StateDict::add_bytes(std::string name, Bytes value) { return insert(std::move(name), BytesEntry{std::move(value)}); }
 
+Status StateDict::add_rank_bytes(std::string name, Bytes value, RankPolicy policy) {
+  return insert(std::move(name), BytesEntry{std::move(value), policy});
+}
+
 const StateDict::Entry* StateDict::find(std::string_view name) const {
   const auto position = entries_.find(name);
   return position == entries_.end() ? nullptr : &position->second;

@@ -13,6 +13,7 @@
 #include "impl/core/dtype.h"
 #include "impl/core/layout.h"
 #include "impl/core/memory.h"
+#include "impl/core/rank_values.h"
 
 namespace holdfast {
 
@@ -34,9 +35,11 @@ struct TensorEntry {
 /// A value that is no tensor. Saved as is; replaced as a whole by a load.
 struct BytesEntry {
   Bytes value;
+  std::optional<RankPolicy> per_rank = {};  ///< none: one value, the same on all ranks that have it; else each rank has its own
 };
 
-/// Named entries in name order, so that every rank visits equal keys in equal order.
+/// Named entries in name order, so that every rank visits equal keys in equal order. Holds addresses, not tensors: memory must stay where it is until a save
+/// or load that was given the dict has returned. Adding blocks for nothing and reads no tensor.
 class StateDict {
  public:
   using Entry = std::variant<TensorEntry, BytesEntry>;
@@ -55,10 +58,15 @@ class StateDict {
     Dims size;
   };
   Status add(std::string name, const StridedBlock& buffer, DType dtype, const Dims& global_shape, std::span<const BufferPart> parts);
+  /// Errors: invalid_argument for a name that is there already.
   Status add_bytes(std::string name, Bytes value);
+  /// A value that each rank has its own of: the state of a random number generator, of a data loader. `policy` says what a load by another number of
+  /// ranks makes of it: the policy of the destination counts, and that of the saved state where there is no destination.
+  Status add_rank_bytes(std::string name, Bytes value, RankPolicy policy);
 
   const std::map<std::string, Entry, std::less<>>& entries() const { return entries_; }
   std::map<std::string, Entry, std::less<>>& entries() { return entries_; }
+  /// Null when there is none of that name.
   const Entry* find(std::string_view name) const;
   Entry* find(std::string_view name);
 
@@ -67,7 +75,7 @@ class StateDict {
   std::map<std::string, Entry, std::less<>> entries_;
 };
 
-/// Bytes of this rank's memory of a tensor, as add(name, data, ...) expects them.
+/// Bytes of this rank's memory of a tensor, as add(name, data, ...) expects them. Errors: invalid_argument, as there.
 Result<std::size_t> local_bytes(DType dtype, const Dims& shape, const Layout& layout, Rank rank);
 
 }  // namespace holdfast

@@ -12,7 +12,7 @@
 namespace holdfast::format {
 namespace {
 
-constexpr std::string_view segment_version = "1";
+constexpr std::string_view segment_version = "2";
 constexpr std::size_t digest_digits = 32;
 constexpr std::uint64_t length_bytes = 8;
 
@@ -136,6 +136,15 @@ Status check_names(const std::vector<SegmentTensor>& tensors) {
 
 constexpr std::uint64_t data_bytes_max = std::uint64_t{1} << 62;
 
+/// Numbers the blocks of tensors that have their places.
+void number_blocks(SegmentLayout& layout) {
+  std::uint64_t blocks = 0;
+  for (SegmentTensor& tensor : layout.tensors) {
+    tensor.first_block = blocks;
+    blocks += layout.blocks_of(tensor);
+  }
+}
+
 /// Gives the tensors their places, one after the other.
 Status place_tensors(SegmentLayout& layout) {
   if (layout.block_bytes == 0) return fail(ErrorCode::invalid_argument, "lay out segment: blocks of 0 bytes");
@@ -156,6 +165,7 @@ Status place_tensors(SegmentLayout& layout) {
     tensor.bytes = boxed * size_bytes(tensor.dtype);
     layout.data_bytes += tensor.bytes;
   }
+  number_blocks(layout);
   return {};
 }
 
@@ -192,7 +202,6 @@ std::optional<SegmentHeader> interpret(SafetensorsHeader&& header) {
   SegmentHeader result{{{}, header.header_bytes, header.data_bytes, 0}, {}, *generation};
   std::from_chars(block_bytes->data(), block_bytes->data() + block_bytes->size(), result.layout.block_bytes);
   if (result.layout.block_bytes == 0 || !plain(*generation) || blocks->size() % digest_digits != 0) return std::nullopt;
-  if (blocks->size() / digest_digits != result.layout.block_count()) return std::nullopt;
   for (std::size_t i = 0; i < blocks->size(); i += digest_digits) {
     const auto digest = block_digest_from_string(std::string_view(*blocks).substr(i, digest_digits));
     if (!digest) return std::nullopt;
@@ -216,6 +225,8 @@ std::optional<SegmentHeader> interpret(SafetensorsHeader&& header) {
     if (!checked_volume({tensor.shape.data(), tensor.shape.size()}) || !in_bounds(tensor.box, tensor.shape)) return std::nullopt;
     result.layout.tensors.push_back(std::move(tensor));
   }
+  number_blocks(result.layout);
+  if (result.blocks.size() != result.layout.block_count()) return std::nullopt;
   return result;
 }
 
@@ -297,12 +308,30 @@ std::optional<SegmentHeader> decode_quickly(ByteView bytes) {
 
 }  // namespace
 
+std::size_t SegmentLayout::blocks_of(const SegmentTensor& tensor) const {
+  return static_cast<std::size_t>(tensor.bytes / block_bytes + (tensor.bytes % block_bytes != 0));
+}
+
+std::size_t SegmentLayout::block_count() const {
+  return tensors.empty() ? 0 : static_cast<std::size_t>(tensors.back().first_block) + blocks_of(tensors.back());
+}
+
+SegmentBlock SegmentLayout::block(std::size_t number) const {
+  // Empty tensors share the number of the next one's first block, and come before it.
+  const auto after = std::ranges::upper_bound(tensors, number, {}, &SegmentTensor::first_block);
+  CHECK(after != tensors.begin() && number < block_count(), "block {} of {}", number, block_count());
+  const SegmentTensor& tensor = *std::prev(after);
+  const std::uint64_t begin = (number - tensor.first_block) * block_bytes;
+  return {static_cast<std::size_t>(std::prev(after) - tensors.begin()), tensor.offset + begin,
+          std::min<std::uint64_t>(block_bytes, tensor.bytes - begin)};
+}
+
 Result<SegmentLayout> lay_out_segment(std::vector<SegmentTensor> tensors, std::uint32_t block_bytes) {
   SegmentLayout layout{std::move(tensors), 0, 0, block_bytes};
   TRY(place_tensors(layout));
   const std::uint64_t json_bytes_max = safetensors_header_bytes_max - segment_alignment;
   const std::uint64_t blocks_bytes =
-      data_bytes_max / digest_digits < layout.data_bytes / block_bytes ? data_bytes_max : layout.block_count() * digest_digits;
+      data_bytes_max / digest_digits < layout.block_count() ? data_bytes_max : layout.block_count() * digest_digits;
   const std::uint64_t json_bytes = header_json(layout, {}, "").size() + blocks_bytes;
   if (json_bytes > json_bytes_max) {
     return fail(ErrorCode::invalid_argument,

@@ -19,8 +19,10 @@ namespace holdfast::format {
 inline constexpr std::uint64_t segment_alignment = 4096;  ///< bytes: the data area starts on a multiple of it
 inline constexpr std::uint64_t header_pages_max =
     65535;  ///< headers in units of it, as a manifest counts them; longer than any header can be
-inline constexpr std::uint32_t default_block_bytes = 1 << 20;  ///< bytes of data that share one block digest
-inline constexpr std::size_t generation_bytes_max = 128;       ///< a generation: at most so many letters, digits and any of ._-+:@/
+/// Bytes of a tensor that share one block digest. A load reads whole blocks: of a part of a tensor up to two blocks more than it needs, which is why they
+/// are not larger; each costs 32 bytes of the header, which is why they are not smaller.
+inline constexpr std::uint32_t default_block_bytes = 64 << 10;
+inline constexpr std::size_t generation_bytes_max = 128;  ///< a generation: at most so many letters, digits and any of ._-+:@/
 
 struct SegmentTensor {
   std::string name;  ///< UTF-8
@@ -29,7 +31,15 @@ struct SegmentTensor {
   Box box;                   ///< what is stored of it
   std::uint64_t offset = 0;  ///< bytes, in the data area
   std::uint64_t bytes = 0;
+  std::uint64_t first_block = 0;  ///< number of its first block in the segment
   bool operator==(const SegmentTensor&) const = default;
+};
+
+/// A span of a tensor's bytes with a digest of its own.
+struct SegmentBlock {
+  std::size_t tensor = 0;    ///< of SegmentLayout::tensors
+  std::uint64_t offset = 0;  ///< bytes, in the data area
+  std::uint64_t bytes = 0;
 };
 
 struct SegmentLayout {
@@ -39,12 +49,16 @@ struct SegmentLayout {
   std::uint32_t block_bytes = 0;
 
   std::uint64_t file_bytes() const { return header_bytes + data_bytes; }
-  /// Blocks of the data area; the last one may be short. None without data.
-  std::size_t block_count() const { return static_cast<std::size_t>(data_bytes / block_bytes + (data_bytes % block_bytes != 0)); }
+  /// Each tensor is cut into blocks of block_bytes from where it begins; its last one may be short, an empty tensor has none. Blocks are numbered in the
+  /// order of their bytes.
+  std::size_t block_count() const;
+  std::size_t blocks_of(const SegmentTensor& tensor) const;
+  /// Requires: number < block_count().
+  SegmentBlock block(std::size_t number) const;
   bool operator==(const SegmentLayout&) const = default;
 };
 
-/// Lays the boxes out one after the other in the given order without holes (`offset` and `bytes` of the input are ignored) and reserves
+/// Lays the boxes out one after the other in the given order without holes (`offset`, `bytes` and `first_block` of the input are ignored) and reserves
 /// header space for the block digests, so that header_bytes is known before the first digest.
 /// Errors: invalid_argument for a name twice, a name that is no UTF-8 or is "__metadata__", a box outside its shape, block_bytes of 0, more
 /// than 2^62 bytes, or a header over safetensors_header_bytes_max.

@@ -101,10 +101,7 @@ SavedChunks saved_chunks(const Metadata& metadata, Findings& findings) {
   for (const auto& [key, entry] : metadata.entries) {
     const auto* tensor = std::get_if<TensorMetadata>(&entry);
     if (!tensor || !well_formed(key, *tensor, findings)) continue;
-    for (std::size_t i = 0; i < tensor->chunks.size(); ++i) {
-      Box box = tensor->chunks.box(i);
-      saved[key].emplace(std::move(box.offset), std::move(box.size));
-    }
+    tensor->chunks.for_each([&](ChunkSet::Id, const Box& box) { saved[key].emplace(box.offset, box.size); });
   }
   return saved;
 }
@@ -199,15 +196,31 @@ struct Written {
   std::size_t byte_values = 0;
 };
 
-void check_held(const GlobalSavePlan& global, std::span<const SavePlan> local, Findings& findings) {
-  for (std::size_t rank = 0; rank < global.plans.size(); ++rank) {
-    std::map<std::pair<MetadataIndex, Box>, const WriteItem*> offered;
-    for (const WriteItem& item : local[rank].items) offered.try_emplace({item.index, item.chunk}, &item);
-    for (const WriteItem& item : global.plans[rank].items) {
-      const auto match = offered.find({item.index, item.chunk});
-      if (match == offered.end() || *match->second != item) {
-        findings.error("not-held", "rank {} is to write {}, which it did not offer", rank, to_string(item.index));
-      }
+/// Plan i box by box, as rank i's.
+std::vector<SavePlan> expanded(std::span<const SavePlan> plans) {
+  std::vector<SavePlan> all;
+  for (std::size_t r = 0; r < plans.size(); ++r) all.push_back(expand(plans[r], Rank{static_cast<std::int32_t>(r)}));
+  return all;
+}
+
+/// Whether `item` is an offered one, or a box inside an offered one.
+bool offers(const WriteItem& offered, const WriteItem& item) {
+  if (offered.type == WriteItemType::bytes || item.type == WriteItemType::bytes) {
+    return offered.type == item.type && offered.nbytes == item.nbytes && offered.index == item.index;
+  }
+  return offered.dtype == item.dtype && offered.shape == item.shape && item.index.offset == item.chunk.offset &&
+         offered.chunk.size.size() == item.chunk.size.size() && contains(offered.chunk, item.chunk);
+}
+
+void check_held(std::span<const SavePlan> global, std::span<const SavePlan> local, Findings& findings) {
+  for (std::size_t rank = 0; rank < global.size(); ++rank) {
+    std::map<std::string_view, std::vector<const WriteItem*>> offered;
+    for (const WriteItem& item : local[rank].items) offered[item.index.fqn].push_back(&item);
+    for (const WriteItem& item : global[rank].items) {
+      const auto match = offered.find(item.index.fqn);
+      const bool held =
+          match != offered.end() && std::ranges::any_of(match->second, [&](const WriteItem* other) { return offers(*other, item); });
+      if (!held) findings.error("not-held", "rank {} is to write {}, which it did not offer", rank, to_string(item.index));
     }
   }
 }
@@ -239,7 +252,8 @@ void check_key(const std::string& key, const Written& written, const Metadata& m
   }
   if (!well_formed(key, *tensor, findings)) return;
   std::vector<Box> listed;
-  for (std::size_t i = 0; i < tensor->chunks.size(); ++i) listed.push_back(tensor->chunks.box(i));
+  tensor->chunks.for_each([&](ChunkSet::Id, const Box& box) { listed.push_back(box); });
+  std::ranges::sort(listed, [](const Box& a, const Box& b) { return a < b; });
   if (listed != boxes) findings.error("metadata", "\"{}\": {} chunks listed, {} written, or others", key, listed.size(), boxes.size());
   if (boxes.empty()) return findings.error("uncovered", "\"{}\": nothing of it is written", key);
   report_miscount(fmt::format("\"{}\"", key), "written", whole(offered.shape), std::move(boxes), findings);
@@ -253,13 +267,15 @@ std::vector<Finding> check_load_plan(const LoadPlan& plan, const StateDict& dest
   return check.finish();
 }
 
-SavePlanCheck check_save_plan(const GlobalSavePlan& global, std::span<const SavePlan> local) {
+SavePlanCheck check_save_plan(const GlobalSavePlan& global, std::span<const SavePlan> local_plans) {
   Findings findings;
-  if (global.plans.size() != local.size()) {
-    findings.error("ranks", "{} plans for {} ranks", global.plans.size(), local.size());
+  if (global.plans.size() != local_plans.size()) {
+    findings.error("ranks", "{} plans for {} ranks", global.plans.size(), local_plans.size());
     return {findings.take()};
   }
-  check_held(global, local, findings);
+  const std::vector<SavePlan> plans = expanded(global.plans);
+  const std::vector<SavePlan> local = expanded(local_plans);
+  check_held(plans, local, findings);
   std::map<std::string, Written> keys;
   for (const SavePlan& plan : local) {
     for (const WriteItem& item : plan.items) {
@@ -268,7 +284,7 @@ SavePlanCheck check_save_plan(const GlobalSavePlan& global, std::span<const Save
     }
   }
   std::vector<std::uint64_t> bytes;
-  for (const SavePlan& plan : global.plans) {
+  for (const SavePlan& plan : plans) {
     bytes.push_back(0);
     for (const WriteItem& item : plan.items) {
       bytes.back() += item.stored_bytes();

@@ -24,8 +24,8 @@ struct SavePlanCheck {
   double imbalance = 1;  ///< most bytes a rank writes / mean over all ranks; 1 when nothing is written
 };
 
-/// Checks a global save plan against the local plans it was made of.
-/// Findings, errors: "ranks" (not one plan a rank), "not-held" (an item its rank did not offer), "owner" (written more than once),
+/// Checks a global save plan against the local plans it was made of. Rules are enumerated, rank by rank.
+/// Findings, errors: "ranks" (not one plan a rank), "not-held" (an item that its rank did not offer, nor is it inside one), "owner" (written more than once),
 /// "out-of-bounds", "overlap", "uncovered" (an element or a byte value that no rank writes), "metadata" (it says something else).
 /// Warnings: "imbalance" above 2.
 SavePlanCheck check_save_plan(const GlobalSavePlan& global, std::span<const SavePlan> local);

@@ -1,266 +1,18 @@
 #include "impl/plan/codec.h"
 
-#include <algorithm>
-#include <array>
-#include <limits>
+#include <cstring>
+#include <map>
 #include <optional>
-#include <string_view>
 #include <utility>
+
+#include "impl/core/check.h"
+#include "impl/core/digest.h"
+#include "impl/core/mutate.h"
+#include "impl/plan/item_codec.h"
+#include "impl/plan/layout_table.h"
 
 namespace holdfast::plan {
 namespace {
-
-/// Bits of the byte before an item, taken one after the other by writer and reader alike.
-class FlagWriter {
- public:
-  bool put(bool flag) {
-    bits_ |= flag ? 1u << used_ : 0u;
-    ++used_;
-    return flag;
-  }
-  std::uint8_t byte() const { return static_cast<std::uint8_t>(bits_); }
-
- private:
-  unsigned bits_ = 0;
-  unsigned used_ = 0;
-};
-
-class FlagReader {
- public:
-  explicit FlagReader(std::uint8_t byte) : bits_(byte) {}
-  bool take() {
-    const bool flag = bits_ & 1u;
-    bits_ >>= 1;
-    return flag;
-  }
-
- private:
-  unsigned bits_;
-};
-
-/// Longer names are sent in full each time: a short message must not unfold into unbounded memory.
-constexpr std::size_t shared_name_bytes_max = 255;
-
-bool repeats(const std::string& name, const std::string& previous) { return name == previous && name.size() <= shared_name_bytes_max; }
-
-void put_name(Encoder& out, const std::string& name, const std::string& previous) {
-  const std::size_t limit = std::min({name.size(), previous.size(), shared_name_bytes_max});
-  const auto end = previous.begin() + static_cast<std::ptrdiff_t>(limit);
-  const auto shared = static_cast<std::size_t>(std::mismatch(previous.begin(), end, name.begin()).first - previous.begin());
-  out.u8(static_cast<std::uint8_t>(shared));
-  out.text(std::string_view(name).substr(shared));
-}
-
-Result<std::string> take_name(Decoder& in, const std::string& previous) {
-  const std::size_t shared = TRY(in.u8());
-  if (shared > previous.size()) return fail(ErrorCode::corrupt, "decode plan: {} bytes kept of a name of {}", shared, previous.size());
-  std::string name = previous.substr(0, shared);
-  name += as_text(TRY(in.blob()));
-  return name;
-}
-
-void put_numbers(Encoder& out, const Dims& dims) {
-  for (const std::int64_t value : dims) out.varint(static_cast<std::uint64_t>(value));
-}
-
-Result<Dims> take_numbers(Decoder& in, std::size_t count) {
-  Dims dims(count, 0);
-  for (std::int64_t& value : dims) value = static_cast<std::int64_t>(TRY(in.varint()));
-  return dims;
-}
-
-/// Several Dims; of one common length when `uniform`.
-template <std::size_t N>
-void put_dims(Encoder& out, bool uniform, const std::array<const Dims*, N>& all) {
-  if (uniform) out.varint(all[0]->size());
-  for (const Dims* dims : all) {
-    if (!uniform) out.varint(dims->size());
-    put_numbers(out, *dims);
-  }
-}
-
-template <std::size_t N>
-Status take_dims(Decoder& in, bool uniform, const std::array<Dims*, N>& all) {
-  std::size_t count = uniform ? TRY(in.count(N)) : 0;
-  for (Dims* dims : all) {
-    if (!uniform) count = TRY(in.count(1));
-    *dims = TRY(take_numbers(in, count));
-  }
-  return {};
-}
-
-Result<std::uint32_t> take_hint(Decoder& in) {
-  const std::uint64_t hint = TRY(in.varint());
-  if (hint > std::numeric_limits<std::uint32_t>::max()) return fail(ErrorCode::corrupt, "decode plan: a hint of {}", hint);
-  return static_cast<std::uint32_t>(hint);
-}
-
-void put(Encoder& out, const WriteItem& item, const WriteItem& previous) {
-  const bool tensor = item.type != WriteItemType::bytes;
-  FlagWriter flags;
-  flags.put(tensor);
-  flags.put(item.type == WriteItemType::shard);
-  const bool same_name = flags.put(repeats(item.index.fqn, previous.index.fqn));
-  const bool has_hint = flags.put(item.index.hint.has_value());
-  const bool own_offset = flags.put(item.index.offset && !(tensor && *item.index.offset == item.chunk.offset));
-  flags.put(item.index.offset && !own_offset);
-  const bool uniform = flags.put(tensor && item.chunk.offset.size() == item.shape.size() && item.chunk.size.size() == item.shape.size());
-  const bool same_tensor =
-      flags.put(uniform && previous.type != WriteItemType::bytes && item.dtype == previous.dtype && item.shape == previous.shape);
-  out.u8(flags.byte());
-  if (!same_name) put_name(out, item.index.fqn, previous.index.fqn);
-  if (has_hint) out.varint(*item.index.hint);
-  if (own_offset) put_dims<1>(out, false, {&*item.index.offset});
-  if (!tensor) {
-    out.varint(item.nbytes);
-    return;
-  }
-  if (!same_tensor) {
-    out.u8(static_cast<std::uint8_t>(item.dtype));
-    put_dims<1>(out, false, {&item.shape});
-  }
-  if (uniform) {
-    put_numbers(out, item.chunk.offset);
-    put_numbers(out, item.chunk.size);
-  } else {
-    put_dims<2>(out, false, {&item.chunk.offset, &item.chunk.size});
-  }
-}
-
-Status take_tensor(Decoder& in, WriteItem& item, const WriteItem& previous, bool same_tensor, bool uniform) {
-  if (same_tensor) {
-    item.dtype = previous.dtype;
-    item.shape = previous.shape;
-  } else {
-    const std::uint8_t code = TRY(in.u8());
-    const auto dtype = dtype_from_code(code);
-    if (!dtype) return fail(ErrorCode::corrupt, "decode plan: dtype code {}", code);
-    item.dtype = *dtype;
-    TRY(take_dims<1>(in, false, {&item.shape}));
-  }
-  if (!uniform) return take_dims<2>(in, false, {&item.chunk.offset, &item.chunk.size});
-  item.chunk.offset = TRY(take_numbers(in, item.shape.size()));
-  item.chunk.size = TRY(take_numbers(in, item.shape.size()));
-  return {};
-}
-
-Result<WriteItem> take_write_item(Decoder& in, const WriteItem& previous) {
-  FlagReader flags(TRY(in.u8()));
-  WriteItem item;
-  const bool tensor = flags.take();
-  const bool shard = flags.take();
-  if (shard && !tensor) return fail(ErrorCode::corrupt, "decode plan: a shard of a byte value");
-  item.type = shard ? WriteItemType::shard : tensor ? WriteItemType::tensor : WriteItemType::bytes;
-  const bool same_name = flags.take();
-  const bool has_hint = flags.take();
-  const bool own_offset = flags.take();
-  const bool chunk_offset = flags.take();
-  const bool uniform = flags.take();
-  const bool same_tensor = flags.take();
-  if (same_tensor && !uniform) return fail(ErrorCode::corrupt, "decode plan: a repeated shape for a chunk of other dimensions");
-  item.index.fqn = same_name ? previous.index.fqn : TRY(take_name(in, previous.index.fqn));
-  if (has_hint) item.index.hint = TRY(take_hint(in));
-  if (own_offset) TRY(take_dims<1>(in, false, {&item.index.offset.emplace()}));
-  if (tensor) {
-    TRY(take_tensor(in, item, previous, same_tensor, uniform));
-  } else {
-    item.nbytes = TRY(in.varint());
-  }
-  if (chunk_offset) item.index.offset = item.chunk.offset;
-  return item;
-}
-
-void put(Encoder& out, const ReadItem& item, const ReadItem& previous) {
-  const bool tensor = item.type == ReadItemType::tensor;
-  const Dims none;
-  const Dims& dest_at = item.dest_index.offset ? *item.dest_index.offset : none;
-  const Dims& storage_at = item.storage_index.offset ? *item.storage_index.offset : none;
-  FlagWriter flags;
-  flags.put(tensor);
-  const bool same_name = flags.put(repeats(item.dest_index.fqn, previous.dest_index.fqn));
-  const bool one_name = flags.put(repeats(item.storage_index.fqn, item.dest_index.fqn));
-  flags.put(item.dest_index.offset.has_value());
-  const bool dest_hint = flags.put(item.dest_index.hint.has_value());
-  flags.put(item.storage_index.offset.has_value());
-  const bool storage_hint = flags.put(item.storage_index.hint.has_value());
-  const std::array<const Dims*, 5> all = {&dest_at, &storage_at, &item.dest_offset, &item.storage_offset, &item.lengths};
-  const bool uniform = flags.put(std::ranges::all_of(all, [&](const Dims* dims) { return dims->size() == item.lengths.size(); }));
-  out.u8(flags.byte());
-  if (!same_name) put_name(out, item.dest_index.fqn, previous.dest_index.fqn);
-  if (!one_name) put_name(out, item.storage_index.fqn, item.dest_index.fqn);
-  if (dest_hint) out.varint(*item.dest_index.hint);
-  if (storage_hint) out.varint(*item.storage_index.hint);
-  put_dims(out, uniform, all);
-}
-
-Result<ReadItem> take_read_item(Decoder& in, const ReadItem& previous) {
-  FlagReader flags(TRY(in.u8()));
-  ReadItem item;
-  item.type = flags.take() ? ReadItemType::tensor : ReadItemType::bytes;
-  const bool same_name = flags.take();
-  const bool one_name = flags.take();
-  const bool dest_at = flags.take();
-  const bool dest_hint = flags.take();
-  const bool storage_at = flags.take();
-  const bool storage_hint = flags.take();
-  const bool uniform = flags.take();
-  item.dest_index.fqn = same_name ? previous.dest_index.fqn : TRY(take_name(in, previous.dest_index.fqn));
-  item.storage_index.fqn = one_name ? item.dest_index.fqn : TRY(take_name(in, item.dest_index.fqn));
-  if (dest_hint) item.dest_index.hint = TRY(take_hint(in));
-  if (storage_hint) item.storage_index.hint = TRY(take_hint(in));
-  item.dest_index.offset.emplace();
-  item.storage_index.offset.emplace();
-  TRY(take_dims<5>(in, uniform,
-                   {&*item.dest_index.offset, &*item.storage_index.offset, &item.dest_offset, &item.storage_offset, &item.lengths}));
-  if (!dest_at) item.dest_index.offset.reset();
-  if (!storage_at) item.storage_index.offset.reset();
-  return item;
-}
-
-void put(Encoder& out, const WriteResult& result, const WriteResult& previous) {
-  FlagWriter flags;
-  const bool same_name = flags.put(repeats(result.index.fqn, previous.index.fqn));
-  const bool has_offset = flags.put(result.index.offset.has_value());
-  const bool has_hint = flags.put(result.index.hint.has_value());
-  out.u8(flags.byte());
-  if (!same_name) put_name(out, result.index.fqn, previous.index.fqn);
-  if (has_offset) put_dims<1>(out, false, {&*result.index.offset});
-  if (has_hint) out.varint(*result.index.hint);
-  out.varint(result.size_in_bytes);
-  out.blob(result.storage_data);
-}
-
-Result<WriteResult> take_write_result(Decoder& in, const WriteResult& previous) {
-  FlagReader flags(TRY(in.u8()));
-  WriteResult result;
-  const bool same_name = flags.take();
-  const bool has_offset = flags.take();
-  const bool has_hint = flags.take();
-  result.index.fqn = same_name ? previous.index.fqn : TRY(take_name(in, previous.index.fqn));
-  if (has_offset) TRY(take_dims<1>(in, false, {&result.index.offset.emplace()}));
-  if (has_hint) result.index.hint = TRY(take_hint(in));
-  result.size_in_bytes = TRY(in.varint());
-  result.storage_data = to_bytes(TRY(in.blob()));
-  return result;
-}
-
-template <typename Item>
-void put_list(Encoder& out, std::span<const Item> items) {
-  const Item nothing;
-  out.varint(items.size());
-  for (std::size_t i = 0; i < items.size(); ++i) put(out, items[i], i ? items[i - 1] : nothing);
-}
-
-template <typename Item>
-Result<std::vector<Item>> take_list(Decoder& in, Result<Item> (*take)(Decoder&, const Item&)) {
-  constexpr std::size_t item_bytes_min = 2;
-  const Item nothing;
-  std::vector<Item> items;
-  const std::size_t count = TRY(in.count(item_bytes_min));
-  items.reserve(std::min(count, in.left() / 8));  // real items are longer than the shortest ones
-  for (std::size_t i = 0; i < count; ++i) items.push_back(TRY(take(in, i ? items.back() : nothing)));
-  return items;
-}
 
 /// Equal in every bit that travels: plan_values.h leaves the hint out of equality.
 bool identical(const WriteItem& a, const WriteItem& b) { return a == b && a.index.hint == b.index.hint; }
@@ -290,9 +42,47 @@ std::vector<std::pair<std::size_t, std::size_t>> runs_of(const std::vector<std::
   return runs;
 }
 
-/// Bits 0-1, 2-3 (storage_data) and 4-5 (planner_data) of the byte that opens a reply. A reply of 0 keeps all items and has no data.
+/// Bits 0-1, 2-3 (storage_data), 4-5 (planner_data) and 6-7 (layouts) of the byte that opens a reply. A reply of 0 keeps all items and has nothing else.
 enum class KeptItems : unsigned { all = 0, ranges = 1, in_full = 2 };
 enum class KeptData : unsigned { none = 0, as_local = 1, given = 2 };
+enum class KeptTable : unsigned { none = 0, as_local = 1, changed = 2, given = 3 };
+
+bool is_empty(const LayoutTable& table) { return !table || table->empty(); }
+
+/// How the layouts of `global` are told, and the blob that tells it, if any.
+struct TableReply {
+  KeptTable form = KeptTable::none;
+  Bytes blob;
+};
+
+TableReply table_reply(const LayoutTable& local, const LayoutTable& global) {
+  if (is_empty(global)) return {};
+  if (!is_empty(local)) {
+    if (local == global || *local == *global) return {KeptTable::as_local, {}};
+    if (auto changes = encode_changes(*local, *global)) return {KeptTable::changed, *std::move(changes)};
+  }
+  return {KeptTable::given, encode_table(*global)};
+}
+
+Status take_table(Decoder& in, unsigned form, LayoutTable& table) {
+  switch (static_cast<KeptTable>(form)) {
+    case KeptTable::none: table = nullptr; return {};
+    case KeptTable::as_local: break;
+    case KeptTable::changed: {
+      if (is_empty(table)) break;
+      std::vector<LayoutItem> changed = TRY(apply_changes(*table, TRY(in.blob())));
+      table = std::make_shared<const std::vector<LayoutItem>>(std::move(changed));
+      return {};
+    }
+    case KeptTable::given: {
+      std::vector<LayoutItem> given = TRY(decode_table(TRY(in.blob())));
+      table = std::make_shared<const std::vector<LayoutItem>>(std::move(given));
+      return {};
+    }
+  }
+  if (is_empty(table)) return fail(ErrorCode::corrupt, "decode kept plan: it keeps layouts that the rank did not list");
+  return {};
+}
 
 KeptData data_form(const Bytes& global, const Bytes& local) {
   if (global.empty()) return KeptData::none;
@@ -323,49 +113,17 @@ Status keep_ranges(Decoder& in, std::vector<WriteItem>& items) {
   return {};
 }
 
-}  // namespace
-
-void encode(Encoder& out, const SavePlan& plan) {
-  put_list<WriteItem>(out, plan.items);
-  out.blob(plan.storage_data);
-  out.blob(plan.planner_data);
-}
-
-Result<SavePlan> decode_save_plan(Decoder& in) {
-  SavePlan plan;
-  plan.items = TRY(take_list<WriteItem>(in, take_write_item));
-  plan.storage_data = to_bytes(TRY(in.blob()));
-  plan.planner_data = to_bytes(TRY(in.blob()));
-  return plan;
-}
-
-void encode(Encoder& out, const LoadPlan& plan) {
-  put_list<ReadItem>(out, plan.items);
-  out.blob(plan.storage_data);
-  out.blob(plan.planner_data);
-}
-
-Result<LoadPlan> decode_load_plan(Decoder& in) {
-  LoadPlan plan;
-  plan.items = TRY(take_list<ReadItem>(in, take_read_item));
-  plan.storage_data = to_bytes(TRY(in.blob()));
-  plan.planner_data = to_bytes(TRY(in.blob()));
-  return plan;
-}
-
-void encode(Encoder& out, std::span<const WriteResult> results) { put_list<WriteResult>(out, results); }
-
-Result<std::vector<WriteResult>> decode_write_results(Decoder& in) { return take_list<WriteResult>(in, take_write_result); }
-
-void encode_kept(Encoder& out, const SavePlan& local, const SavePlan& global) {
+/// All but the table.
+void put_kept_items(Encoder& out, const SavePlan& local, const SavePlan& global, const TableReply& table) {
   const auto positions = positions_in(local, global);
   const bool all = positions && positions->size() == local.items.size();
   const KeptItems items = all ? KeptItems::all : positions ? KeptItems::ranges : KeptItems::in_full;
   const KeptData storage = data_form(global.storage_data, local.storage_data);
   const KeptData planner = data_form(global.planner_data, local.planner_data);
-  const unsigned form = static_cast<unsigned>(items) | static_cast<unsigned>(storage) << 2 | static_cast<unsigned>(planner) << 4;
+  const unsigned form = static_cast<unsigned>(items) | static_cast<unsigned>(storage) << 2 | static_cast<unsigned>(planner) << 4 |
+                        static_cast<unsigned>(table.form) << 6;
   out.u8(static_cast<std::uint8_t>(form));
-  if (items == KeptItems::in_full) put_list<WriteItem>(out, global.items);
+  if (items == KeptItems::in_full) put_items(out, std::span(global.items));
   if (items == KeptItems::ranges) {
     const auto runs = runs_of(*positions);
     std::size_t at = 0;
@@ -380,15 +138,156 @@ void encode_kept(Encoder& out, const SavePlan& local, const SavePlan& global) {
   if (planner == KeptData::given) out.blob(global.planner_data);
 }
 
+void put_kept(Encoder& out, const SavePlan& local, const SavePlan& global, const TableReply& table) {
+  put_kept_items(out, local, global, table);
+  if (table.form == KeptTable::changed || table.form == KeptTable::given) out.blob(table.blob);
+}
+
+Result<LayoutTable> take_shared_table(ByteView bytes) {
+  if (bytes.empty()) return LayoutTable();
+  std::vector<LayoutItem> table = TRY(decode_table(bytes));
+  return std::make_shared<const std::vector<LayoutItem>>(std::move(table));
+}
+
+Result<SavePlan> take_items_and_data(Decoder& in, LayoutTable table) {
+  SavePlan plan;
+  plan.layouts = std::move(table);
+  plan.items = TRY(take_write_items(in));
+  plan.storage_data = to_bytes(TRY(in.blob()));
+  plan.planner_data = to_bytes(TRY(in.blob()));
+  return plan;
+}
+
+bool same_bytes(ByteView a, ByteView b) { return a.size() == b.size() && (a.empty() || std::memcmp(a.data(), b.data(), a.size()) == 0); }
+
+/// Byte strings seen before, by digest, and compared in full.
+class SeenBytes {
+ public:
+  /// The number under which equal bytes were added; none for new ones, which get `number`. They must stay where they are.
+  std::optional<std::size_t> find_or_add(ByteView bytes, std::size_t number) {
+    const BlockDigest digest = block_digest(bytes);
+    const auto [at, fresh] = seen_.try_emplace({digest.low, digest.high}, bytes, number);
+    if (fresh || !same_bytes(at->second.first, bytes)) return std::nullopt;
+    return at->second.second;
+  }
+
+ private:
+  std::map<std::pair<std::uint64_t, std::uint64_t>, std::pair<ByteView, std::size_t>> seen_;
+};
+
+class PlansDecoder {
+ public:
+  Result<SavePlan> decode(ByteView message) {
+    // Neighbours are often alike: then the digest is not needed.
+    if (last_ < plans_.size() && same_bytes(message, last_message_)) return plans_[last_];
+    last_message_ = message;
+    const auto same = messages_.find_or_add(message, plans_.size());
+    last_ = same.value_or(plans_.size());
+    if (same) return plans_[last_];
+    Decoder in(message, "save plan");
+    const ByteView bytes = TRY(in.blob());
+    const auto known = tables_seen_.find_or_add(bytes, tables_.size());
+    LayoutTable table = known ? tables_[*known] : TRY(take_shared_table(bytes));
+    if (!known) tables_.push_back(table);
+    SavePlan plan = TRY(take_items_and_data(in, std::move(table)));
+    TRY(in.finish());
+    plans_.push_back(plan);
+    return plan;
+  }
+
+ private:
+  SeenBytes messages_, tables_seen_;
+  std::vector<LayoutTable> tables_;
+  std::vector<SavePlan> plans_;  ///< of different messages
+  ByteView last_message_;
+  std::size_t last_ = 0;
+};
+
+}  // namespace
+
+void encode(Encoder& out, const SavePlan& plan) {
+  out.blob(is_empty(plan.layouts) ? Bytes() : encode_table(*plan.layouts));
+  put_items(out, std::span(plan.items));
+  out.blob(plan.storage_data);
+  out.blob(plan.planner_data);
+}
+
+Result<SavePlan> decode_save_plan(Decoder& in) {
+  LayoutTable table = TRY(take_shared_table(TRY(in.blob())));
+  return take_items_and_data(in, std::move(table));
+}
+
+Result<std::vector<SavePlan>> decode_save_plans(std::span<const ByteView> messages) {
+  PlansDecoder decoder;
+  std::vector<SavePlan> plans;
+  plans.reserve(messages.size());
+  for (std::size_t rank = 0; rank < messages.size(); ++rank) {
+    auto plan = decoder.decode(messages[rank]);
+    if (!plan) return fail(within(std::move(plan).error(), "save plan of rank {}", rank));
+    plans.push_back(*std::move(plan));
+  }
+  return plans;
+}
+
+void encode(Encoder& out, const LoadPlan& plan) {
+  put_items(out, std::span(plan.items));
+  out.blob(plan.storage_data);
+  out.blob(plan.planner_data);
+}
+
+Result<LoadPlan> decode_load_plan(Decoder& in) {
+  LoadPlan plan;
+  plan.items = TRY(take_read_items(in));
+  plan.storage_data = to_bytes(TRY(in.blob()));
+  plan.planner_data = to_bytes(TRY(in.blob()));
+  return plan;
+}
+
+void encode(Encoder& out, std::span<const WriteResult> results) { put_items(out, results); }
+
+Result<std::vector<WriteResult>> decode_write_results(Decoder& in) { return take_write_results(in); }
+
+void encode_kept(Encoder& out, const SavePlan& local, const SavePlan& global) {
+  put_kept(out, local, global, table_reply(local.layouts, global.layouts));
+}
+
 Result<SavePlan> apply_kept(SavePlan local, Decoder& in) {
   const unsigned form = TRY(in.u8());
   const unsigned items = form & 3u;
-  if (items > static_cast<unsigned>(KeptItems::in_full) || form >= 64) return fail(ErrorCode::corrupt, "decode kept plan: form {}", form);
-  if (items == static_cast<unsigned>(KeptItems::in_full)) local.items = TRY(take_list<WriteItem>(in, take_write_item));
+  if (items > static_cast<unsigned>(KeptItems::in_full)) return fail(ErrorCode::corrupt, "decode kept plan: form {}", form);
+  if (items == static_cast<unsigned>(KeptItems::in_full)) local.items = TRY(take_write_items(in));
   if (items == static_cast<unsigned>(KeptItems::ranges)) TRY(keep_ranges(in, local.items));
   TRY(take_data(in, form >> 2 & 3u, local.storage_data));
-  TRY(take_data(in, form >> 4, local.planner_data));
+  TRY(take_data(in, form >> 4 & 3u, local.planner_data));
+  TRY(take_table(in, form >> 6, local.layouts));
   return local;
+}
+
+std::vector<SharedBytes> encode_replies(std::span<const SavePlan> local, std::span<const SavePlan> global) {
+  CHECK(local.size() == global.size(), "{} plans for {} ranks", global.size(), local.size());
+  /// Ranks with the same two tables, and their different replies by all but the table.
+  struct Class {
+    TableReply table;
+    std::map<Bytes, SharedBytes> replies;
+  };
+  std::map<std::pair<const void*, const void*>, Class> classes;  // to look up only: nothing follows the order of addresses
+  std::vector<SharedBytes> replies;
+  replies.reserve(local.size());
+  for (std::size_t r = 0; r < local.size(); ++r) {
+    const auto [at, fresh] = classes.try_emplace({local[r].layouts.get(), global[r].layouts.get()});
+    Class& own = at->second;
+    if (fresh) own.table = table_reply(local[r].layouts, global[r].layouts);
+    Encoder items;
+    put_kept_items(items, local[r], global[r], own.table);
+    SharedBytes& reply = own.replies[MUTATE("plan.replies_by_class", items.take(), Bytes())];
+    if (reply.empty()) {
+      Encoder out;
+      put_kept(out, local[r], global[r], own.table);
+      reply = SharedBytes(out.take());
+    }
+    replies.push_back(reply);
+  }
+  return replies;
 }
 
 }  // namespace holdfast::plan

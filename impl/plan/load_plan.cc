@@ -1,8 +1,10 @@
 #include "impl/plan/load_plan.h"
 
+#include <optional>
 #include <utility>
 
 #include "impl/core/mutate.h"
+#include "impl/plan/box_index.h"
 #include "impl/plan/problems.h"
 #include "impl/plan/tiling.h"
 #include "impl/plan/validate.h"
@@ -22,12 +24,34 @@ Dims minus(const Dims& a, const Dims& b) {
   return difference;
 }
 
-/// The items that fill shard number `position` of `tensor`.
-void plan_shard(const std::string& name, const Box& shard, std::size_t position, const TensorMetadata& saved, LoadPlan& plan,
+/// The saved chunks that a box meets. Rules know; a list is indexed when it is asked more than once.
+class SavedChunks {
+ public:
+  SavedChunks(const TensorMetadata& saved, std::size_t questions) : saved_(saved) {
+    if (questions < 2 || saved.chunks.grid() || saved.chunks.mesh()) return;
+    std::vector<Box> boxes;
+    saved.chunks.for_each([&](ChunkSet::Id, const Box& box) { boxes.push_back(box); });
+    index_.emplace(std::move(boxes));
+  }
+  const TensorMetadata& saved() const { return saved_; }
+  std::vector<ChunkSet::Id> meeting(const Box& box) const {
+    if (!index_) return saved_.chunks.intersecting(box);
+    const std::vector<std::size_t> found = index_->meeting(box);
+    return {found.begin(), found.end()};
+  }
+
+ private:
+  const TensorMetadata& saved_;
+  std::optional<BoxIndex> index_;
+};
+
+/// The items that fill shard number `position` of the tensor.
+void plan_shard(const std::string& name, const Box& shard, std::size_t position, const SavedChunks& chunks, LoadPlan& plan,
                 Problems& problems) {
   if (shard.empty()) return;
+  const TensorMetadata& saved = chunks.saved();
   std::vector<Box> parts;
-  for (const std::size_t index : saved.chunks.intersecting(shard)) {
+  for (const ChunkSet::Id index : chunks.meeting(shard)) {
     const Box chunk = saved.chunks.box(index);
     const auto common = intersection(chunk, shard);
     if (!common) continue;
@@ -70,7 +94,8 @@ void plan_tensor(const std::string& name, const TensorEntry& wanted, const Tenso
     fits = false;
   }
   if (!check_bounds(name, saved, findings.checkpoint) || !fits) return;
-  for (std::size_t i = 0; i < wanted.shards.size(); ++i) plan_shard(name, wanted.shards[i].box, i, saved, plan, findings.checkpoint);
+  const SavedChunks chunks(saved, wanted.shards.size());
+  for (std::size_t i = 0; i < wanted.shards.size(); ++i) plan_shard(name, wanted.shards[i].box, i, chunks, plan, findings.checkpoint);
 }
 
 void plan_entry(const std::string& name, const StateDict::Entry& wanted, const Metadata& metadata, LoadPlan& plan, Findings& findings) {

@@ -15,7 +15,7 @@ struct LoadPlanOptions {
 
 /// The plan of one rank, in name order, then shard order, then chunk order. For each local box an item for each saved chunk that shares
 /// an element with it; for each byte value one item. Hints: dest_index, the position of the shard; storage_index, of the chunk.
-/// Every element of the destination is read exactly once, or there is no plan.
+/// Every element of the destination is read exactly once, or there is no plan. No box is compared with all chunks: time goes with what is found.
 /// Errors, every problem named with key, found and expected: invalid_argument for missing keys (all of them), a tensor where a byte value
 /// was saved or the reverse, another shape, another dtype (nothing is ever cast); else corrupt when the saved chunks do not cover the
 /// wanted box, overlap in it, or lie outside their own tensor.

@@ -42,6 +42,29 @@ Result<const LocalShard*> find_shard(const StateDict& state, const MetadataIndex
   return &*found;
 }
 
+Result<StridedBlock> find_memory(const StateDict& state, const WriteItem& item) {
+  const StateDict::Entry* entry = state.find(item.index.fqn);
+  if (!entry) return no_such_key(item.index);
+  const auto* tensor = std::get_if<TensorEntry>(entry);
+  if (!tensor) return fail(ErrorCode::invalid_argument, "FQN: '{}' is a byte value, not a tensor", item.index.fqn);
+  if (!in_bounds(item.chunk, tensor->shape)) {
+    return fail(ErrorCode::invalid_argument, "FQN: '{}': {} of a tensor of shape {}", item.index.fqn, to_string(item.chunk),
+                text(tensor->shape));
+  }
+  const auto holds = [&](const LocalShard& shard) { return contains(shard.box, item.chunk); };
+  const auto memory = [&](const LocalShard& shard) {
+    Dims offset = item.chunk.offset;
+    for (std::size_t d = 0; d < offset.size(); ++d) offset[d] -= shard.box.offset[d];
+    return narrow(shard.memory, offset, item.chunk.size);
+  };
+  if (item.index.hint && *item.index.hint < tensor->shards.size() && holds(tensor->shards[*item.index.hint])) {
+    return memory(tensor->shards[*item.index.hint]);
+  }
+  const auto found = std::ranges::find_if(tensor->shards, holds);
+  if (found != tensor->shards.end()) return memory(*found);
+  return fail(ErrorCode::not_found, "Could not find shard with '{}' for FQN: '{}'", to_string(item.chunk), item.index.fqn);
+}
+
 Result<const BytesEntry*> find_bytes(const StateDict& state, const MetadataIndex& index) {
   const StateDict::Entry* entry = state.find(index.fqn);
   if (!entry) return no_such_key(index);

@@ -11,6 +11,10 @@ namespace holdfast::plan {
 /// Errors: not_found when there is no such key or no shard at the offset; invalid_argument when the index does not suit the entry.
 Result<const LocalShard*> find_shard(const StateDict& state, const MetadataIndex& index);
 
+/// The memory of the box that `item` is to write: a shard of this rank, or a box inside one. item.index.hint is tried first, and only a hint.
+/// Errors: not_found when there is no such key or no shard holds the box; invalid_argument when the entry is a byte value, or of other dimensions.
+Result<StridedBlock> find_memory(const StateDict& state, const WriteItem& item);
+
 /// The byte value that `index` names.
 /// Errors: not_found when there is no such key; invalid_argument for a tensor or an index with an offset.
 Result<const BytesEntry*> find_bytes(const StateDict& state, const MetadataIndex& index);

@@ -1,17 +1,18 @@
 #include "impl/plan/save_plan.h"
 
 #include <algorithm>
-#include <span>
+#include <utility>
 
 #include "impl/core/mutate.h"
+#include "impl/plan/ownership.h"
+#include "impl/plan/pieces.h"
 #include "impl/plan/problems.h"
+#include "impl/plan/rule_tables.h"
 #include "impl/plan/tiling.h"
 #include "impl/plan/validate.h"
 
 namespace holdfast::plan {
 namespace {
-
-bool is_bytes(const WriteItem& item) { return item.type == WriteItemType::bytes; }
 
 void add_tensor(SavePlan& plan, const std::string& name, const TensorEntry& tensor) {
   WriteItem item;
@@ -48,143 +49,92 @@ void check_local_tensor(const std::string& name, const TensorEntry& tensor, Prob
   }
 }
 
-/// One distinct piece and the ranks that hold it, ascending.
-struct Piece {
-  std::span<const Holding> holders;
-  std::uint64_t bytes() const { return holders.front().item->stored_bytes(); }
-};
-
-/// Removes what need not be written: empty boxes, or, of a tensor without elements, all but the first (one of it a rank).
-void drop_empty(std::string_view key, std::vector<Holding>& holdings, Problems& problems) {
-  const Dims& shape = holdings.front().item->shape;
-  if (whole(shape).empty()) {
-    std::erase_if(holdings, [](const Holding& holding) { return is_announcement(*holding.item); });
-    if (!holdings.empty()) {
-      const Box first = holdings.front().item->chunk;
-      std::erase_if(holdings, [&](const Holding& holding) { return holding.item->chunk != first; });
-      holdings.erase(std::ranges::unique(holdings, {}, &Holding::rank).begin(), holdings.end());
-    }
-  } else {
-    std::erase_if(holdings, [](const Holding& holding) { return holding.item->chunk.empty(); });
+/// Whether the rank holds its part by the rule, in its order.
+void check_ruled_tensor(const std::string& name, const TensorEntry& tensor, Rank rank, Problems& problems) {
+  const MeshLayout& rule = *tensor.rule;
+  if (const Status status = check(rule, tensor.shape); !status) return problems.add("\"{}\": {}", name, status.error().message);
+  const auto position = rule.mesh.position(rank);
+  const std::vector<LocalBox> part = position ? local_part(rule, tensor.shape, *position) : std::vector<LocalBox>();
+  if (part.size() != tensor.shards.size()) {
+    return problems.add("\"{}\": {} local boxes, but by {} rank {} holds {}", name, tensor.shards.size(), to_string(rule), rank,
+                        part.size());
   }
-  if (holdings.empty()) problems.add("\"{}\": a tensor of shape {} of which no rank holds anything", key, text(shape));
-}
-
-/// Cuts the holdings, sorted, into runs with equal boxes.
-std::vector<Piece> pieces_of(std::span<const Holding> holdings) {
-  std::vector<Piece> pieces;
-  for (std::size_t begin = 0; begin < holdings.size();) {
-    std::size_t end = begin + 1;
-    while (end < holdings.size() && holdings[end].item->chunk == holdings[begin].item->chunk) ++end;
-    pieces.push_back({holdings.subspan(begin, end - begin)});
-    begin = end;
-  }
-  return pieces;
-}
-
-void check_held_once_a_rank(std::string_view key, const Piece& piece, Problems& problems) {
-  for (std::size_t i = 1; i < piece.holders.size(); ++i) {
-    if (piece.holders[i].rank != piece.holders[i - 1].rank) continue;
-    problems.add("\"{}\": rank {} lists {} twice", key, piece.holders[i].rank,
-                 is_bytes(*piece.holders[i].item) ? "it" : to_string(piece.holders[i].item->chunk));
-    return;
+  for (std::size_t i = 0; i < part.size(); ++i) {
+    if (MUTATE("plan.rule_shards_unchecked", part[i].box == tensor.shards[i].box, true)) continue;
+    return problems.add("\"{}\": local box {} is {}, but by {} rank {} holds {}", name, i, to_string(tensor.shards[i].box), to_string(rule),
+                        rank, to_string(part[i].box));
   }
 }
 
-/// The pieces of one key, and its metadata entry. `holdings` is sorted in place and must outlive the pieces.
-std::vector<Piece> plan_key(std::string_view key, std::vector<Holding>& holdings, Metadata& metadata, Problems& problems) {
-  if (!check_agreement(key, holdings, problems)) return {};
-  if (is_bytes(*holdings.front().item)) {
-    const Piece piece{holdings};
-    check_held_once_a_rank(key, piece, problems);
-    metadata.entries.emplace(key, BytesMetadata{});
-    return {piece};
+/// Gives every plan the table of what its rank writes by rule, one for all ranks of a class, and the metadata the rules.
+void write_by_rule(const RuleTables& tables, std::span<const RuledTensor> ruled, DedupPolicy policy, GlobalSavePlan& global) {
+  std::vector<const LayoutItem*> items;
+  for (const RuledTensor& tensor : ruled) items.push_back(tensor.item);
+  std::vector<MeshLayout> writers = writer_layouts(items, policy);
+  std::vector<std::vector<LayoutItem>> written(tables.classes().size());
+  for (std::size_t i = 0; i < ruled.size(); ++i) {
+    const LayoutItem& item = *items[i];
+    for (const std::int32_t to : ruled[i].classes)
+      written[static_cast<std::size_t>(to)].push_back({item.fqn, item.dtype, item.shape, writers[i]});
+    ChunkSet chunks(std::move(writers[i]), item.shape);
+    global.metadata.entries.emplace(item.fqn, TensorMetadata{item.dtype, item.shape, std::move(chunks)});
   }
-  const auto by_box = [](const Holding& a, const Holding& b) { return a.item->chunk < b.item->chunk; };
-  if (!std::ranges::is_sorted(holdings, by_box)) std::ranges::stable_sort(holdings, by_box);
-  drop_empty(key, holdings, problems);
-  std::vector<Piece> pieces = pieces_of(holdings);
-  std::vector<Holding> firsts;
-  std::vector<Box> boxes;
-  for (const Piece& piece : pieces) {
-    check_held_once_a_rank(key, piece, problems);
-    firsts.push_back(piece.holders.front());
-    boxes.push_back(piece.holders.front().item->chunk);
+  std::vector<LayoutTable> shared;
+  for (std::size_t c = 0; c < written.size(); ++c) {
+    const LayoutTable& listed = tables.classes()[c].table;
+    const bool same = *listed == written[c];
+    shared.push_back(written[c].empty() ? nullptr : same ? listed : std::make_shared<const std::vector<LayoutItem>>(std::move(written[c])));
   }
-  check_tiling(key, firsts, Coverage::whole, problems);
-  if (problems.count() == 0) {
-    const WriteItem& item = *firsts.front().item;
-    metadata.entries.emplace(key, TensorMetadata{item.dtype, item.shape, ChunkSet(std::move(boxes), item.shape)});
-  }
-  return pieces;
-}
-
-std::vector<Holding> choose_owners(std::vector<Piece> pieces, DedupPolicy policy, std::size_t ranks) {
-  std::vector<Holding> owners;
-  std::vector<std::uint64_t> bytes(ranks, 0);
-  const auto assign = [&](const Holding& owner) {
-    bytes[static_cast<std::size_t>(owner.rank.value)] += owner.item->stored_bytes();
-    owners.push_back(owner);
-  };
-  std::erase_if(pieces, [&](const Piece& piece) {
-    const bool only_one = piece.holders.size() == 1 || policy == DedupPolicy::lowest_rank;
-    if (only_one) assign(piece.holders.front());
-    return only_one;
-  });
-  std::ranges::stable_sort(pieces, [](const Piece& a, const Piece& b) { return a.bytes() > b.bytes(); });
-  const auto load = [&](const Holding& holder) { return bytes[static_cast<std::size_t>(holder.rank.value)]; };
-  for (const Piece& piece : pieces) {
-    assign(MUTATE("plan.dedup_unbalanced", *std::ranges::min_element(piece.holders, {}, load), piece.holders.front()));
-  }
-  return owners;
-}
-
-/// Leaves in each plan the owned items only, in their order.
-void keep_owned(std::vector<SavePlan>& plans, const std::vector<Holding>& owners) {
-  std::vector<std::vector<bool>> owned;
-  for (const SavePlan& plan : plans) owned.emplace_back(plan.items.size(), false);
-  for (const Holding& owner : owners) {
-    const auto rank = static_cast<std::size_t>(owner.rank.value);
-    owned[rank][static_cast<std::size_t>(owner.item - plans[rank].items.data())] = true;
-  }
-  for (std::size_t rank = 0; rank < plans.size(); ++rank) {
-    std::vector<WriteItem> kept;
-    for (std::size_t i = 0; i < plans[rank].items.size(); ++i) {
-      if (owned[rank][i]) kept.push_back(std::move(plans[rank].items[i]));
-    }
-    plans[rank].items = std::move(kept);
+  for (std::size_t r = 0; r < global.plans.size(); ++r) {
+    const std::int32_t from = tables.class_of(Rank{static_cast<std::int32_t>(r)});
+    global.plans[r].layouts = from == RuleTables::none ? nullptr : shared[static_cast<std::size_t>(from)];
   }
 }
 
 }  // namespace
 
-Result<SavePlan> local_save_plan(const StateDict& state) {
+Result<SavePlan> local_save_plan(const StateDict& state, std::optional<Rank> rank) {
   SavePlan plan;
   Problems problems;
+  std::vector<LayoutItem> ruled;
   for (const auto& [name, entry] : state.entries()) {
-    if (const auto* tensor = std::get_if<TensorEntry>(&entry)) {
+    const auto* tensor = std::get_if<TensorEntry>(&entry);
+    if (tensor && tensor->rule && rank) {
+      check_ruled_tensor(name, *tensor, *rank, problems);
+      ruled.push_back({name, tensor->dtype, tensor->shape, *tensor->rule});
+    } else if (tensor) {
       check_local_tensor(name, *tensor, problems);
       add_tensor(plan, name, *tensor);
     } else {
+      const Bytes& value = std::get<BytesEntry>(entry).value;
       WriteItem item;
       item.index.fqn = name;
-      item.nbytes = std::get<BytesEntry>(entry).value.size();
+      item.nbytes = value.size();
+      item.digest = block_digest(value);
       plan.items.push_back(std::move(item));
     }
   }
   TRY(problems.status(ErrorCode::invalid_argument, "plan this rank's part of the save"));
+  if (!ruled.empty()) plan.layouts = std::make_shared<const std::vector<LayoutItem>>(std::move(ruled));
   return plan;
 }
 
 Result<GlobalSavePlan> global_save_plan(std::vector<SavePlan> local, DedupPolicy policy) {
   GlobalSavePlan global;
   Problems problems;
-  std::vector<Piece> pieces;
+  const RuleTables tables(local);
   auto groups = by_key(local);
-  for (auto& [key, holdings] : groups) std::ranges::copy(plan_key(key, holdings, global.metadata, problems), std::back_inserter(pieces));
+  const Agreement agreement = agree(tables, groups, problems);
   TRY(problems.status(ErrorCode::invalid_argument, "plan save"));
-  keep_owned(local, choose_owners(std::move(pieces), policy, local.size()));
+  if (!agreement.listed.empty()) {
+    list_boxes(local, tables, agreement.listed);
+    groups = by_key(local);
+  }
+  for (const RuledTensor& tensor : agreement.ruled) groups.erase(tensor.item->fqn);  // announcements
+  choose_pieces(local, groups, policy, even_shares(tables, agreement.ruled), global.metadata, problems);
+  TRY(problems.status(ErrorCode::invalid_argument, "plan save"));
   global.plans = std::move(local);
+  write_by_rule(tables, agreement.ruled, policy, global);
   return global;
 }
 

@@ -11,6 +11,8 @@
 namespace holdfast::plan {
 namespace {
 
+SavePlan listed(const SavePlan& plan, std::size_t rank) { return expand(plan, Rank{static_cast<std::int32_t>(rank)}); }
+
 std::uint64_t plan_bytes(const SavePlan& plan) {
   std::uint64_t bytes = 0;
   for (const WriteItem& item : plan.items) bytes += item.stored_bytes();
@@ -33,7 +35,7 @@ std::uint64_t span_elements(const Dims& sizes, const Dims& lengths) {
 std::map<MetadataIndex, std::size_t> files_by_index(std::span<const SavePlan> written) {
   std::map<MetadataIndex, std::size_t> files;
   for (std::size_t rank = 0; rank < written.size(); ++rank) {
-    for (const WriteItem& item : written[rank].items) files.try_emplace(item.index, rank);
+    for (const WriteItem& item : listed(written[rank], rank).items) files.try_emplace(item.index, rank);
   }
   return files;
 }
@@ -101,7 +103,8 @@ SaveSummary summarize(const GlobalSavePlan& global, std::span<const SavePlan> lo
   summary.ranks = global.plans.size();
   std::vector<std::uint64_t> bytes;
   std::map<std::string_view, std::uint64_t> byte_values;
-  for (const SavePlan& plan : global.plans) {
+  for (std::size_t rank = 0; rank < global.plans.size(); ++rank) {
+    const SavePlan plan = listed(global.plans[rank], rank);
     bytes.push_back(plan_bytes(plan));
     summary.files += plan.items.empty() ? 0 : 1;
     for (const WriteItem& item : plan.items) {
@@ -119,7 +122,7 @@ SaveSummary summarize(const GlobalSavePlan& global, std::span<const SavePlan> lo
   }
   summary.written_bytes = total(bytes);
   std::uint64_t held = 0;
-  for (const SavePlan& plan : local) held += plan_bytes(plan);
+  for (std::size_t rank = 0; rank < local.size(); ++rank) held += plan_bytes(listed(local[rank], rank));
   summary.dedup_saved_bytes = held - std::min(held, summary.written_bytes);
   SavePlanCheck check = check_save_plan(global, local);
   summary.findings = std::move(check.findings);

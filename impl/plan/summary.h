@@ -39,7 +39,7 @@ struct SaveSummary {
   double imbalance = 1;
   std::vector<Finding> findings;  ///< of check_save_plan, warnings included
 };
-/// `local`: the plans that `global` was made of.
+/// `local`: the plans that `global` was made of. Enumerates what is planned by rule: time in proportion to ranks and boxes.
 SaveSummary summarize(const GlobalSavePlan& global, std::span<const SavePlan> local);
 
 struct LoadSummary {

@@ -1,9 +1,13 @@
 #include "impl/plan/validate.h"
 
 #include <algorithm>
+#include <functional>
+#include <tuple>
 
+#include "impl/core/failure.h"
 #include "impl/core/layout.h"
 #include "impl/core/mutate.h"
+#include "impl/plan/rule_tables.h"
 #include "impl/plan/tiling.h"
 
 namespace holdfast::plan {
@@ -12,20 +16,41 @@ namespace {
 std::string_view kind(const WriteItem& item) { return item.type == WriteItemType::bytes ? "a byte value" : "a tensor"; }
 
 /// Compares a property of all items with that of the first one; the first rank that differs is named, the others counted.
-template <typename Property>
-bool equal_on_all(std::string_view key, std::string_view what, std::span<const Holding> holdings, Problems& problems, Property&& property) {
+template <typename Property, typename Text>
+bool equal_on_all(std::string_view key, std::string_view what, std::span<const Holding> holdings, Problems& problems, Property&& property,
+                  Text&& text) {
   const Holding& first = holdings.front();
+  const auto expected = property(*first.item);
   const Holding* other = nullptr;
   std::size_t differing = 0;
   for (const Holding& holding : holdings) {
-    if (property(*holding.item) == property(*first.item)) continue;
+    if (property(*holding.item) == expected) continue;
     if (!other) other = &holding;
     ++differing;
   }
   if (!other) return true;
   const std::string more = differing > 1 ? fmt::format(" ({} items differ from rank {}'s)", differing, first.rank) : "";
-  problems.add("\"{}\": {} differs between ranks: {} on rank {}, {} on rank {}{}", key, what, property(*first.item), first.rank,
-               property(*other->item), other->rank, more);
+  problems.add("\"{}\": {} differs between ranks: {} on rank {}, {} on rank {}{}", key, what, text(expected), first.rank,
+               text(property(*other->item)), other->rank, more);
+  return false;
+}
+
+/// Whether all ranks have the same bytes; else every different value is told, with its ranks.
+bool equal_values(std::string_view key, std::span<const Holding> holdings, Problems& problems) {
+  const auto value_of = [](const WriteItem& item) {
+    const BlockDigest digest = MUTATE("plan.values_ignore_digests", item.digest, BlockDigest());
+    return std::tuple(item.nbytes, digest.high, digest.low);
+  };
+  const auto first = value_of(*holdings.front().item);
+  if (std::ranges::all_of(holdings, [&](const Holding& holding) { return value_of(*holding.item) == first; })) return true;
+  std::map<std::tuple<std::uint64_t, std::uint64_t, std::uint64_t>, std::vector<Rank>> ranks_of;
+  for (const Holding& holding : holdings) ranks_of[value_of(*holding.item)].push_back(holding.rank);
+  std::vector<std::string> values;
+  for (const auto& [value, ranks] : ranks_of) {
+    const auto& [nbytes, high, low] = value;
+    values.push_back(fmt::format("{} bytes with digest {} on {}", nbytes, to_string(BlockDigest{low, high}), rank_text(ranks)));
+  }
+  problems.add("\"{}\": a byte value must be the same on all ranks that have it, but it is {}", key, fmt::join(values, ", "));
   return false;
 }
 
@@ -61,6 +86,20 @@ std::string hole_text(const Box& hole, const Dims& shape, std::span<const Box> b
   return fmt::format("shape {}: nothing holds {}; {} of {} elements are there", text(shape), to_string(hole), held, whole(shape).volume());
 }
 
+bool check_rule_bounds(std::string_view key, const ChunkSet::OfMesh& rule, const Dims& shape, Problems& problems) {
+  if (rule.shape != shape) {
+    problems.add("\"{}\": its chunks are laid out for shape {}, it has {}", key, text(rule.shape), text(shape));
+    return false;
+  }
+  if (const Status status = check(rule.layout, shape); !status) {
+    problems.add("\"{}\": {}", key, status.error().message);
+    return false;
+  }
+  const bool sound = replicated_axes(rule.layout).empty() && rule.boxes_max == boxes_max(rule.layout, shape);
+  if (!sound) problems.add("\"{}\": {}: an element would be there more than once", key, to_string(rule.layout));
+  return sound;
+}
+
 }  // namespace
 
 std::map<std::string_view, std::vector<Holding>> by_key(std::span<const SavePlan> plans) {
@@ -78,14 +117,17 @@ std::map<std::string_view, std::vector<Holding>> by_key(std::span<const SavePlan
 }
 
 bool check_agreement(std::string_view key, std::span<const Holding> holdings, Problems& problems) {
-  if (!equal_on_all(key, "the kind", holdings, problems, kind)) return false;
+  if (!equal_on_all(key, "the kind", holdings, problems, kind, std::identity())) return false;
   if (holdings.front().item->type == WriteItemType::bytes) {
-    return equal_on_all(key, "a byte value must be the same on all ranks that have it, but its size", holdings, problems,
-                        [](const WriteItem& item) { return fmt::format("{} bytes", item.nbytes); });
+    return equal_values(key, holdings, problems);
   }
-  bool good = equal_on_all(key, "the dtype", holdings, problems,
-                           [](const WriteItem& item) { return to_string(MUTATE("plan.agreement_ignores_dtype", item.dtype, DType::u8)); });
-  good &= equal_on_all(key, "the shape", holdings, problems, [](const WriteItem& item) { return text(item.shape); });
+  bool good = equal_on_all(
+      key, "the dtype", holdings, problems,
+      [](const WriteItem& item) { return MUTATE("plan.agreement_ignores_dtype", item.dtype, DType::u8); },
+      [](DType dtype) { return to_string(dtype); });
+  good &= equal_on_all(
+      key, "the shape", holdings, problems, [](const WriteItem& item) -> const Dims& { return item.shape; },
+      [](const Dims& shape) { return text(shape); });
   for (const Holding& holding : holdings) good &= check_item_bounds(key, holding, problems);
   return good;
 }
@@ -118,6 +160,7 @@ bool check_bounds(std::string_view key, const TensorMetadata& tensor, Problems& 
     }
     return sound;
   }
+  if (const ChunkSet::OfMesh* rule = tensor.chunks.mesh()) return check_rule_bounds(key, *rule, tensor.shape, problems);
   for (std::size_t i = 0; i < tensor.chunks.size(); ++i) {
     const Box box = tensor.chunks.box(i);
     if (in_bounds(box, tensor.shape)) continue;
@@ -134,7 +177,23 @@ bool is_announcement(const WriteItem& item) {
 
 Status validate(std::span<const SavePlan> plans, Coverage coverage) {
   Problems problems;
-  for (const auto& [key, holdings] : by_key(plans)) {
+  std::vector<SavePlan> listed(plans.begin(), plans.end());
+  const RuleTables tables(plans);
+  Agreement agreement;
+  if (coverage == Coverage::whole) {
+    agreement = agree(tables, by_key(plans), problems);
+    TRY(problems.status(ErrorCode::invalid_argument, "validate save plan"));
+    for (const RuledTensor& tensor : agreement.ruled) {
+      if (replicated_axes(tensor.item->layout).empty()) continue;
+      problems.add("\"{}\": {}: ranks would write the same", tensor.item->fqn, to_string(tensor.item->layout));
+    }
+    if (!agreement.listed.empty()) list_boxes(listed, tables, agreement.listed);
+  } else {
+    for (std::size_t r = 0; r < listed.size(); ++r) listed[r] = expand(std::move(listed[r]), Rank{static_cast<std::int32_t>(r)});
+  }
+  auto groups = by_key(listed);
+  for (const RuledTensor& tensor : agreement.ruled) groups.erase(tensor.item->fqn);
+  for (const auto& [key, holdings] : groups) {
     if (!check_agreement(key, holdings, problems)) continue;
     if (holdings.front().item->type == WriteItemType::bytes) {
       check_written_once(key, holdings, problems);
@@ -150,7 +209,7 @@ Status validate(const Metadata& metadata) {
   for (const auto& [key, entry] : metadata.entries) {
     const auto* tensor = std::get_if<TensorMetadata>(&entry);
     if (!tensor || !check_bounds(key, *tensor, problems)) continue;
-    if (tensor->chunks.grid()) continue;  // a sound grid is whole and disjoint by construction
+    if (tensor->chunks.grid() || tensor->chunks.mesh()) continue;  // sound ones are whole and disjoint by construction
     std::vector<Box> boxes;
     for (std::size_t i = 0; i < tensor->chunks.size(); ++i) boxes.push_back(tensor->chunks.box(i));
     const std::vector<Overlap> overlaps = find_overlaps(boxes);

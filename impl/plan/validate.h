@@ -15,11 +15,12 @@ namespace holdfast::plan {
 /// Whether the chunks must be all of each tensor. A save needs `whole`, by one process as by many; a single rank's plan is `partial`.
 enum class Coverage : std::uint8_t { whole, partial };
 
-/// Checks plans as they are to be written, plan i by rank i: agreement, bounds, nothing written twice, coverage.
+/// Checks plans as they are to be written, plan i by rank i: agreement, bounds, nothing written twice, coverage. What stays a rule is proved from the
+/// rule: it fits, nothing is replicated, every rank of the mesh lists it. A partial plan is looked at box by box.
 /// Errors: invalid_argument with the problems.
 Status validate(std::span<const SavePlan> plans, Coverage coverage = Coverage::whole);
 
-/// Checks the chunks of every tensor: bounds, no overlap, coverage. For metadata from outside, before it is trusted.
+/// Checks the chunks of every tensor: bounds, no overlap, coverage. For metadata from outside, before it is trusted. Chunks by rule are proved from it.
 /// Errors: corrupt with the problems.
 Status validate(const Metadata& metadata);
 

@@ -27,10 +27,12 @@ struct Deadline {
 class Clock {
  public:
   virtual ~Clock() = default;
+  /// Never goes back.
   virtual TimePoint now() = 0;
   /// Blocks until `time`.
   virtual void sleep_until(TimePoint time) = 0;
 
+  /// `duration` from now.
   Deadline after(Duration duration) { return {now() + duration}; }
 };
 

@@ -30,37 +30,81 @@ struct Buffer {
   MemoryKind kind = MemoryKind::host;
 };
 
+/// Errors beside those named: io_error, with the device's reason. Nothing but synchronize() and allocating blocks.
 class Device {
  public:
   virtual ~Device() = default;
 
-  /// Host memory that copies can reach at full speed (pinned where that means something). Errors: out_of_memory.
+  /// `bytes` of host memory that copies can reach at full speed (pinned where that means something). Errors: out_of_memory.
   virtual Result<Buffer> allocate_staging(std::size_t bytes) = 0;
-  /// Device memory. Errors: out_of_memory.
+  /// `bytes` of device memory. Errors: out_of_memory.
   virtual Result<Buffer> allocate_device(std::size_t bytes) = 0;
 
+  /// A queue of work of its own; what is enqueued on two streams has no order but by wait().
   virtual Result<StreamId> create_stream() = 0;
   /// Waits for nothing; work on the stream still runs to its end.
   virtual void destroy_stream(StreamId stream) = 0;
 
   // Enqueued on `stream`, run in stream order some time later, perhaps after the caller gave up: the back end keeps `owner` until then, which
-  // must keep the host side (staging, *out) alive. The device side must stay valid, and unchanged (a source) or unread (a destination), until an
+  // must keep the host side (staging, *digest) alive. The device side must stay valid, and unchanged (a source) or unread (a destination), until an
   // event recorded after the call has been synchronised.
-  /// Packs `source` into `destination` (row-major, source.bytes() long).
-  virtual Status copy_out(const StridedBlock& source, ByteSpan destination, std::shared_ptr<void> owner, StreamId stream) = 0;
-  /// Unpacks `source` (row-major, destination.bytes() long) into `destination`.
-  virtual Status copy_in(ByteView source, std::shared_ptr<const void> owner, const StridedBlock& destination, StreamId stream) = 0;
-  /// Writes tensor_digest(block, box, shape, dtype) to *out, computed where the block lies.
-  virtual Status digest(const StridedBlock& block, const Box& box, const Dims& shape, DType dtype, TensorDigest* out,
-                        std::shared_ptr<void> owner, StreamId stream) = 0;
+
+  /// Packs `source` into `destination` (row-major, source.bytes() long; or empty: nothing is copied). Unless `digest` is null, writes
+  /// tensor_digest(source, box, shape, dtype) to it, computed where the source lies; box, shape and dtype serve nothing else.
+  /// Host memory is read once, if the block fits the cache. Errors: invalid_argument for a destination of another size.
+  virtual Status stage(const StridedBlock& source, const Box& box, const Dims& shape, DType dtype, ByteSpan destination,
+                       TensorDigest* digest, std::shared_ptr<void> owner, StreamId stream) = 0;
+  /// Copies `source`, which lies in host memory, to `destination`. Unless `digest` is null, writes tensor_digest(destination, box, shape, dtype) to it,
+  /// computed where the destination lies after that. Errors: invalid_argument for blocks of different sizes.
+  virtual Status unstage(const StridedBlock& source, const Box& box, const Dims& shape, DType dtype, const StridedBlock& destination,
+                         TensorDigest* digest, std::shared_ptr<const void> owner, StreamId stream) = 0;
+
+  /// stage() without a digest, unstage() of packed memory without one, stage() of nothing but the digest.
+  Status copy_out(const StridedBlock& source, ByteSpan destination, std::shared_ptr<void> owner, StreamId stream);
+  Status copy_in(ByteView source, std::shared_ptr<const void> owner, const StridedBlock& destination, StreamId stream);
+  Status digest(const StridedBlock& block, const Box& box, const Dims& shape, DType dtype, TensorDigest* out, std::shared_ptr<void> owner,
+                StreamId stream);
 
   /// An event that is complete when everything enqueued on `stream` so far is.
   virtual Result<EventId> record(StreamId stream) = 0;
+  /// Waits for nothing.
   virtual void destroy_event(EventId event) = 0;
   /// Later work on `stream` waits for `event`.
   virtual Status wait(StreamId stream, EventId event) = 0;
   /// Blocks the caller until `event` is complete. Errors: timeout; io_error for an asynchronous failure of work before it.
   virtual Status synchronize(EventId event, Deadline deadline) = 0;
 };
+
+// The sizes that stage() and unstage() require, for back ends to check. Errors: invalid_argument.
+inline Status check_stage(const StridedBlock& source, ByteSpan destination) {
+  if (destination.empty() || destination.size() == source.bytes()) return {};
+  return fail(ErrorCode::invalid_argument, "copy a block of {} bytes out to {} bytes", source.bytes(), destination.size());
+}
+
+inline Status check_unstage(const StridedBlock& source, const StridedBlock& destination) {
+  if (source.sizes == destination.sizes && source.element_bytes == destination.element_bytes) return {};
+  return fail(ErrorCode::invalid_argument, "copy a block {} of {}-byte elements into a block {} of {}-byte elements",
+              to_string({source.sizes.data(), source.sizes.size()}), source.element_bytes,
+              to_string({destination.sizes.data(), destination.sizes.size()}), destination.element_bytes);
+}
+
+inline Status Device::copy_out(const StridedBlock& source, ByteSpan destination, std::shared_ptr<void> owner, StreamId stream) {
+  if (destination.empty() && source.bytes() != 0)
+    return fail(ErrorCode::invalid_argument, "copy a block of {} bytes out to 0 bytes", source.bytes());
+  return stage(source, {}, {}, DType::u8, destination, nullptr, std::move(owner), stream);
+}
+
+inline Status Device::copy_in(ByteView source, std::shared_ptr<const void> owner, const StridedBlock& destination, StreamId stream) {
+  if (source.size() != destination.bytes())
+    return fail(ErrorCode::invalid_argument, "copy {} bytes into a block of {} bytes", source.size(), destination.bytes());
+  auto* data = const_cast<std::byte*>(source.data());  // a block is a view for both directions; nothing writes through this one
+  return unstage(packed_block(data, destination.sizes, destination.element_bytes), {}, {}, DType::u8, destination, nullptr,
+                 std::move(owner), stream);
+}
+
+inline Status Device::digest(const StridedBlock& block, const Box& box, const Dims& shape, DType dtype, TensorDigest* out,
+                             std::shared_ptr<void> owner, StreamId stream) {
+  return stage(block, box, shape, dtype, {}, out, std::move(owner), stream);
+}
 
 }  // namespace holdfast::port

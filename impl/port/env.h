@@ -19,6 +19,7 @@ class Observer {
   virtual void entered(std::string_view step) = 0;
 };
 
+/// The doors of one rank. Whoever hands it down keeps them alive until the work that was given it, and the tasks that work left behind, have ended.
 struct Env {
   Net& net;
   DataPlane& data;

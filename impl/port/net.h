@@ -20,6 +20,7 @@ struct Tag {
 class Net {
  public:
   virtual ~Net() = default;
+  /// This process. Does not change.
   virtual Rank rank() const = 0;
   virtual int world_size() const = 0;
 
@@ -31,6 +32,7 @@ class Net {
   /// Errors: peer_lost when the connection to `from` ended and the message will never come; timeout.
   virtual Result<SharedBytes> receive(Rank from, Tag tag, Deadline deadline) = 0;
 
+  /// Bytes of one message at most; the same on every rank.
   virtual std::size_t max_message_bytes() const = 0;
 };
 

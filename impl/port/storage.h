@@ -1,8 +1,11 @@
 // The door to durable storage: exactly the facts durability rests on.
 //
 // Every call blocks until it is done, or until its deadline: then it returns `timeout` and the operation is abandoned. An abandoned
-// operation may still take effect later; it keeps the owners of its buffers until it ends. Paths are relative to the storage's root, with '/'
-// between components, no leading '/', and "" for the root itself.
+// operation may still take effect later; it keeps the owners of its buffers until it ends. Paths are relative to the storage's root, with
+// '/' between components, no leading '/', and "" for the root itself.
+//
+// Errors beside those named: timeout; not_found for a path, or a folder above it, that does not exist; no_space; io_error for what else
+// the storage refuses, with its reason.
 #pragma once
 
 #include <cstdint>
@@ -26,6 +29,9 @@ struct Caps {
   bool list_after_write = true;    ///< list shows what any rank finished before
   bool durable_on_return = false;  ///< every call is durable when it returns; sync and sync_directory then do nothing
   Duration visibility_lag_max{0};  ///< how long another rank may not see a finished change
+  /// A piece goes the fast way (past the page cache, uncopied) as far as its memory address and its offset lie alike within multiples of
+  /// this many bytes; the ends that do not fill one, and all other pieces, are as right and slower. 1: nothing to gain.
+  std::uint32_t io_alignment = 1;
 };
 
 struct FileId {
@@ -54,6 +60,7 @@ struct DirectoryEntry {
 class Storage {
  public:
   virtual ~Storage() = default;
+  /// Does not change.
   virtual Caps caps() const = 0;
 
   /// Creates one directory; already_exists when there is one. After a crash: may be gone until sync_directory(parent).
@@ -70,7 +77,9 @@ class Storage {
   virtual Status write_all(FileId file, std::span<const WritePiece> pieces, Deadline deadline) = 0;
   /// Fills every piece; a piece past the end of the file is `corrupt` (the file is shorter than its reader was told).
   virtual Status read_all(FileId file, std::span<const ReadPiece> pieces, Deadline deadline) = 0;
+  /// In bytes, as written so far.
   virtual Result<std::uint64_t> size(FileId file, Deadline deadline) = 0;
+  /// Makes the file `size` bytes long; what it gains is zeros. After a crash: may be undone until sync(file).
   virtual Status truncate(FileId file, std::uint64_t size, Deadline deadline) = 0;
   /// When it returns, every byte and the size written before survive a crash. After an error the file's un-synced bytes are lost
   /// for good: a second sync that succeeds proves nothing (fsync-gate), so the file must be given up.
@@ -82,7 +91,7 @@ class Storage {
   virtual Status link_if_absent(std::string_view from, std::string_view to, Deadline deadline) = 0;
   /// Removes a file. After a crash: may be back until sync_directory(parent).
   virtual Status remove(std::string_view path, Deadline deadline) = 0;
-  /// Removes an empty directory.
+  /// Removes a directory; io_error when it is not empty. After a crash: may be back until sync_directory(parent).
   virtual Status remove_directory(std::string_view path, Deadline deadline) = 0;
   /// The entries of a directory in no order; not_found.
   virtual Result<std::vector<DirectoryEntry>> list(std::string_view path, Deadline deadline) = 0;

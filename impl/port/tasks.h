@@ -38,6 +38,7 @@ class Tasks {
   virtual Status join(TaskId task, Deadline deadline) = 0;
   /// Gives the task up: it goes on and cleans up after itself. Its captures must own what they use.
   virtual void detach(TaskId task) = 0;
+  /// For what tasks of this rank share.
   virtual std::shared_ptr<Monitor> make_monitor() = 0;
 };
 
@@ -139,5 +140,14 @@ class Promise {
   std::shared_ptr<Monitor> monitor_;
   std::shared_ptr<std::optional<Result<T>>> state_;
 };
+
+/// Runs `work` (a callable giving Result<T>) as a task that is detached at once: whoever waits for its word may be another task, or nobody.
+template <typename T, typename Work>
+Result<Future<T>> run_detached(Tasks& tasks, std::string_view name, const std::shared_ptr<Monitor>& monitor, Work work) {
+  const auto promise = std::make_shared<Promise<T>>(monitor);
+  Future<T> future = promise->future();
+  tasks.detach(TRY(tasks.spawn(name, [promise, work = std::move(work)]() mutable { promise->set(work()); })));
+  return future;
+}
 
 }  // namespace holdfast::port

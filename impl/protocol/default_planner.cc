@@ -1,16 +1,16 @@
 #include "impl/protocol/default_planner.h"
 
 #include "impl/plan/lookup.h"
-#include "impl/protocol/staging.h"
 
 namespace holdfast::protocol {
 
-Status DefaultSavePlanner::set_up_planner(const StateDict& state, bool /*is_coordinator*/) {
+Status DefaultSavePlanner::set_up_planner(const StateDict& state, Rank rank, bool /*is_coordinator*/) {
   state_ = &state;
+  rank_ = rank;
   return {};
 }
 
-Result<SavePlan> DefaultSavePlanner::create_local_plan() { return plan::local_save_plan(*state_); }
+Result<SavePlan> DefaultSavePlanner::create_local_plan() { return plan::local_save_plan(*state_, rank_); }
 
 Result<plan::GlobalSavePlan> DefaultSavePlanner::create_global_plan(std::vector<SavePlan> local_plans) {
   return plan::global_save_plan(std::move(local_plans), dedup_);
@@ -25,14 +25,15 @@ Result<SavePlanner::Data> DefaultSavePlanner::resolve_data(const WriteItem& item
     if (!value) return fail(ErrorCode::invalid_argument, "save \"{}\": the state dict holds no byte value of that name", item.index.fqn);
     return Data(ByteView(value->value));
   }
-  const LocalShard* shard = TRY(plan::find_shard(*state_, item.index));
-  return Data(shard->memory);
+  return Data(TRY(plan::find_memory(*state_, item)));
 }
 
 Status DefaultLoadPlanner::set_up_planner(StateDict& destination, const Metadata& metadata, bool /*is_coordinator*/) {
   destination_ = &destination;
   metadata_ = &metadata;
-  staged_.clear();
+  uploads_.clear();
+  owners_.clear();
+  resolved_.clear();
   values_.clear();
   return {};
 }
@@ -45,28 +46,50 @@ Result<std::vector<LoadPlan>> DefaultLoadPlanner::create_global_plan(std::vector
 
 Result<LoadPlan> DefaultLoadPlanner::finish_plan(LoadPlan plan) { return plan; }
 
-Result<DefaultLoadPlanner::Staged*> DefaultLoadPlanner::staged(const MetadataIndex& index) {
-  StateDict::Entry* entry = destination_->find(index.fqn);
-  auto* tensor = entry ? std::get_if<TensorEntry>(entry) : nullptr;
-  if (!tensor) return fail(ErrorCode::invalid_argument, "load {}: the destination holds no tensor of that name", to_string(index));
-  const LocalShard* found = TRY(plan::find_shard(*destination_, index));
-  const auto number = static_cast<std::size_t>(found - tensor->shards.data());
-  Staged& staged = staged_[{index.fqn, number}];
-  if (!staged.shard) staged = {index.fqn, tensor, &tensor->shards[number], Bytes(found->memory.bytes())};
-  return &staged;
+Result<DefaultLoadPlanner::Target> DefaultLoadPlanner::target(const ReadItem& item) const {
+  const StateDict::Entry* entry = std::as_const(*destination_).find(item.dest_index.fqn);
+  const auto* tensor = entry ? std::get_if<TensorEntry>(entry) : nullptr;
+  if (!tensor)
+    return fail(ErrorCode::invalid_argument, "load {}: the destination holds no tensor of that name", to_string(item.dest_index));
+  const LocalShard* shard = TRY(plan::find_shard(*destination_, item.dest_index));
+  const Box wanted{item.dest_offset, item.lengths};
+  if (!in_bounds(wanted, shard->box.size)) {
+    return fail(ErrorCode::invalid_argument, "load {}: the plan asks for {} of a shard of size {}", to_string(item.dest_index),
+                to_string(wanted), to_string({shard->box.size.data(), shard->box.size.size()}));
+  }
+  return Target{tensor, shard};
 }
 
 Result<StridedBlock> DefaultLoadPlanner::resolve_tensor(const ReadItem& item) {
-  Staged& into = *TRY(staged(item.dest_index));
-  const Box wanted{item.dest_offset, item.lengths};
-  if (!in_bounds(wanted, into.shard->box.size)) {
-    return fail(ErrorCode::invalid_argument, "load {}: the plan asks for {} of a shard of size {}", to_string(item.dest_index),
-                to_string(wanted), to_string({into.shard->box.size.data(), into.shard->box.size.size()}));
-  }
-  return narrow(packed_block(into.bytes.data(), into.shard->box.size, size_bytes(into.entry->dtype)), item.dest_offset, item.lengths);
+  const Target to = TRY(target(item));
+  StridedBlock block = packed_block(nullptr, item.lengths, size_bytes(to.entry->dtype));
+  std::shared_ptr<Bytes>& bytes = resolved_[{item.dest_index, item.dest_offset}];
+  if (!bytes) bytes = std::make_shared<Bytes>(block.bytes());
+  block.data = bytes->data();
+  return block;
 }
 
-Status DefaultLoadPlanner::commit_tensor(const ReadItem& /*item*/) { return {}; }
+Status DefaultLoadPlanner::commit_tensor(const ReadItem& item) {
+  const auto resolved = resolved_.extract({item.dest_index, item.dest_offset});
+  if (resolved.empty()) return fail(ErrorCode::invalid_argument, "load {}: committed before it was resolved", to_string(item.dest_index));
+  const Target to = TRY(target(item));
+  const StridedBlock memory = packed_block(resolved.mapped()->data(), item.lengths, size_bytes(to.entry->dtype));
+  return load_tensor(item, {{Dims(item.lengths.size(), 0), memory}}, resolved.mapped());
+}
+
+Status DefaultLoadPlanner::load_tensor(const ReadItem& item, const std::vector<Part>& parts, std::shared_ptr<const void> owner) {
+  const Target to = TRY(target(item));
+  for (const Part& part : parts) {
+    Dims at = item.dest_offset;
+    for (std::size_t d = 0; d < at.size(); ++d) at[d] += part.offset[d];
+    Box box{to.shard->box.offset, part.memory.sizes};
+    for (std::size_t d = 0; d < at.size(); ++d) box.offset[d] += at[d];
+    StridedBlock destination = narrow(to.shard->memory, at, part.memory.sizes);
+    uploads_.push_back({part.memory, std::move(destination), std::move(box), to.entry->shape, to.entry->dtype});
+  }
+  if (owners_.empty() || owners_.back() != owner) owners_.push_back(std::move(owner));
+  return {};
+}
 
 Status DefaultLoadPlanner::load_bytes(const ReadItem& item, Bytes value) {
   values_[item.dest_index.fqn] = std::move(value);
@@ -74,12 +97,7 @@ Status DefaultLoadPlanner::load_bytes(const ReadItem& item, Bytes value) {
 }
 
 Status DefaultLoadPlanner::place(const port::Env& env, port::Deadline deadline) {
-  auto held = std::make_shared<std::map<std::pair<std::string, std::size_t>, Staged>>(std::move(staged_));
-  std::vector<StagedBox> boxes;
-  for (auto& [where, staged] : *held) {
-    boxes.push_back({staged.shard->memory, staged.shard->box, staged.entry->shape, staged.entry->dtype, staged.bytes});
-  }
-  TRY(upload(env.device, boxes, held, deadline));
+  TRY(upload(env.device, uploads_, std::make_shared<std::vector<std::shared_ptr<const void>>>(std::move(owners_)), deadline));
   for (auto& [key, value] : values_) std::get<BytesEntry>(*destination_->find(key)).value = std::move(value);
   return {};
 }

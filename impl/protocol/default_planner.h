@@ -2,19 +2,21 @@
 #pragma once
 
 #include <map>
+#include <memory>
 #include <string>
 #include <utility>
 
 #include "impl/plan/load_plan.h"
 #include "impl/plan/save_plan.h"
 #include "impl/protocol/planner.h"
+#include "impl/protocol/staging.h"
 
 namespace holdfast::protocol {
 
 class DefaultSavePlanner : public SavePlanner {
  public:
   explicit DefaultSavePlanner(plan::DedupPolicy dedup = plan::DedupPolicy::least_bytes) : dedup_(dedup) {}
-  Status set_up_planner(const StateDict& state, bool is_coordinator) override;
+  Status set_up_planner(const StateDict& state, Rank rank, bool is_coordinator) override;
   Result<SavePlan> create_local_plan() override;
   Result<plan::GlobalSavePlan> create_global_plan(std::vector<SavePlan> local_plans) override;
   Result<SavePlan> finish_plan(SavePlan plan) override;
@@ -23,10 +25,11 @@ class DefaultSavePlanner : public SavePlanner {
  private:
   plan::DedupPolicy dedup_;
   const StateDict* state_ = nullptr;
+  Rank rank_;
 };
 
-/// Reads into host memory of its own, one block a destination shard, and moves it to the destination in place(): a load that fails before that
-/// leaves every tensor and every byte value as it was.
+/// Keeps what was read where the reader has it (or, after resolve_tensor, in memory of its own), and moves it to the destination in place(): a load that
+/// fails before that leaves every tensor and every byte value as it was.
 class DefaultLoadPlanner : public LoadPlanner {
  public:
   explicit DefaultLoadPlanner(plan::LoadPlanOptions options = {}) : options_(options) {}
@@ -36,23 +39,25 @@ class DefaultLoadPlanner : public LoadPlanner {
   Result<LoadPlan> finish_plan(LoadPlan plan) override;
   Result<StridedBlock> resolve_tensor(const ReadItem& item) override;
   Status commit_tensor(const ReadItem& item) override;
+  Status load_tensor(const ReadItem& item, const std::vector<Part>& parts, std::shared_ptr<const void> owner) override;
   Status load_bytes(const ReadItem& item, Bytes value) override;
-  /// Uploads every staged shard and checks the digest of the destination memory against that of what was read.
+  /// Copies everything to the destination; of device memory the digest is checked against that of what was read.
   Status place(const port::Env& env, port::Deadline deadline) override;
 
  private:
-  struct Staged {
-    std::string key;
-    TensorEntry* entry = nullptr;
-    LocalShard* shard = nullptr;
-    Bytes bytes;  ///< the shard, packed
+  /// Where an item goes.
+  struct Target {
+    const TensorEntry* entry = nullptr;
+    const LocalShard* shard = nullptr;
   };
-  Result<Staged*> staged(const MetadataIndex& index);
+  Result<Target> target(const ReadItem& item) const;
 
   plan::LoadPlanOptions options_;
   StateDict* destination_ = nullptr;
   const Metadata* metadata_ = nullptr;
-  std::map<std::pair<std::string, std::size_t>, Staged> staged_;  ///< by key and shard number
+  std::vector<Upload> uploads_;
+  std::vector<std::shared_ptr<const void>> owners_;                            ///< of their sources
+  std::map<std::pair<MetadataIndex, Dims>, std::shared_ptr<Bytes>> resolved_;  ///< by destination: not yet committed
   std::map<std::string, Bytes> values_;
 };
 

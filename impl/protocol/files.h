@@ -3,12 +3,31 @@
 
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "impl/core/bytes.h"
 #include "impl/port/storage.h"
 
 namespace holdfast::protocol {
+
+/// An open file, closed when it goes.
+class OpenFile {
+ public:
+  OpenFile(port::Storage& storage, port::FileId file) : storage_(&storage), file_(file) {}
+  OpenFile(OpenFile&& other) noexcept : storage_(std::exchange(other.storage_, nullptr)), file_(other.file_) {}
+  OpenFile& operator=(OpenFile&&) = delete;
+  ~OpenFile() {
+    if (storage_) (void)storage_->close(file_);  // nothing was written, or the writing failed
+  }
+
+  port::FileId id() const { return file_; }
+  Status close() { return std::exchange(storage_, nullptr)->close(file_); }
+
+ private:
+  port::Storage* storage_;
+  port::FileId file_;
+};
 
 /// Joins two relative paths; either may be empty.
 std::string join(std::string_view directory, std::string_view name);

@@ -1,29 +1,42 @@
 #include "impl/protocol/load.h"
 
 #include <algorithm>
+#include <functional>
 
 #include "impl/core/mark.h"
 #include "impl/plan/codec.h"
 #include "impl/protocol/default_planner.h"
 #include "impl/protocol/pending_save.h"
 #include "impl/protocol/round.h"
+#include "impl/protocol/state_view.h"
 #include "impl/protocol/survey.h"
 
 namespace holdfast::protocol {
 namespace {
 
+/// What is filled: the caller's state dict, or one that is made from what the checkpoint holds.
+using Destination = std::function<Result<StateDict*>(const Metadata& metadata, const Role& role)>;
+
 /// The hooks of one attempt at a load on one rank.
 struct Load {
   Session& session;
-  StateDict& destination;
+  const LoadOptions& options;
+  const Destination& destination;
   std::shared_ptr<LoadPlanner> planner;
   std::shared_ptr<StorageReader> reader;
   Status before = {};  ///< what keeps this rank from taking part
   Metadata metadata = {};
+  StateDict* filled = nullptr;
+  LoadView view = {};  ///< of what is filled, as the planner sees it
+  KeyReport report = {};
 
   Result<LoadPlan> plan_locally(const Role& role);
+  Result<SharedBytes> plan_message(const Result<LoadPlan>& plan) const;
   Result<comm::Answer> plan_globally(std::vector<SharedBytes> contributions);
+  Status check(const KeyReport& found) const;
+  Result<LoadPlan> take_reply(LoadPlan local, const comm::Received& reply);
   Status read(LoadPlan& plan, const Role& role);
+  Status place(port::Deadline deadline);
 };
 
 Result<LoadPlan> Load::plan_locally(const Role& role) {
@@ -31,23 +44,41 @@ Result<LoadPlan> Load::plan_locally(const Role& role) {
   TRY(before);
   TRY(reader->reset());
   metadata = TRY(reader->read_metadata(role));
-  TRY(planner->set_up_planner(destination, metadata, role.is_coordinator));
+  filled = TRY(destination(metadata, role));
+  view = TRY(view_to_load(*filled, metadata, options.keys, options.only, role.rank, role.world_size));
+  TRY(planner->set_up_planner(*view.state, metadata, role.is_coordinator));
   TRY(reader->set_up_storage_reader(metadata, role));
   LoadPlan plan = TRY(planner->create_local_plan());
   return reader->prepare_local_plan(std::move(plan));
 }
 
+/// What goes up: the notes, then the plan.
+Result<SharedBytes> Load::plan_message(const Result<LoadPlan>& plan) const {
+  if (!plan) return fail(plan.error());
+  Encoder out;
+  encode(out, view.notes);
+  plan::encode(out, *plan);
+  return SharedBytes(out.take());
+}
+
 Result<comm::Answer> Load::plan_globally(std::vector<SharedBytes> contributions) {
+  std::vector<KeyNotes> notes;
   std::vector<LoadPlan> local;
   for (const SharedBytes& bytes : contributions) {
     Decoder in(bytes.view(), "load plan");
+    notes.push_back(TRY(decode_key_notes(in)));
     local.push_back(TRY(plan::decode_load_plan(in)));
   }
+  const KeyReport found = TRY(add_up(notes, metadata, options.keys, options.only));
+  TRY(check(found));
   const std::vector<LoadPlan> plans = TRY(reader->prepare_global_plan(TRY(planner->create_global_plan(local))));
   if (plans.size() != local.size()) {
     return fail(ErrorCode::invalid_argument, "plan: the planner returned {} plans for {} ranks", plans.size(), local.size());
   }
   comm::Answer answer;
+  Encoder common;
+  encode(common, found);
+  answer.common = common.take();
   for (std::size_t r = 0; r < plans.size(); ++r) {
     Encoder out;
     out.u8(plans[r] == local[r] ? 1 : 0);  // most plans come back as they went
@@ -57,24 +88,42 @@ Result<comm::Answer> Load::plan_globally(std::vector<SharedBytes> contributions)
   return answer;
 }
 
+/// What is refused of the load as a whole.
+Status Load::check(const KeyReport& found) const {
+  const auto told = [](const std::vector<std::string>& keys) { return fmt::format("\"{}\"", fmt::join(keys, "\", \"")); };
+  if (options.all_of_checkpoint && !found.unexpected.empty())
+    return fail(ErrorCode::invalid_argument, "plan load: no rank has a place for {}, which the checkpoint holds", told(found.unexpected));
+  std::vector<std::string> absent;
+  for (const std::string& key : options.only.keys) {
+    if (std::ranges::binary_search(found.unmatched, fmt::format("select key \"{}\"", key))) absent.push_back(key);
+  }
+  if (options.plan.strict && !absent.empty())
+    return fail(ErrorCode::invalid_argument, "plan load: no rank has a place for {}, which are asked for by name", told(absent));
+  return {};
+}
+
+Result<LoadPlan> Load::take_reply(LoadPlan local, const comm::Received& reply) {
+  Decoder common(reply.common.view(), "plan reply");
+  report = TRY(decode_key_report(common));
+  Decoder own(reply.own.view(), "plan reply");
+  if (TRY(own.u8()) == 1) return local;
+  return plan::decode_load_plan(own);
+}
+
+Status Load::place(port::Deadline deadline) {
+  session.env().enter("load place");
+  TRY(planner->place(session.env(), deadline));
+  view.put_back(*filled);
+  return {};
+}
+
 Status Load::read(LoadPlan& plan, const Role& role) {
   session.env().enter("load read");
   plan = TRY(planner->finish_plan(std::move(plan)));
-  auto reading = TRY(reader->read_data(std::move(plan), planner));
+  // A reading that is given up goes on, and with it what the planner may still look at.
+  const auto held = std::make_shared<std::pair<std::shared_ptr<LoadPlanner>, std::shared_ptr<StateDict>>>(planner, view.own);
+  auto reading = TRY(reader->read_data(std::move(plan), std::shared_ptr<LoadPlanner>(held, planner.get())));
   return reading.get(role.work);
-}
-
-Result<SharedBytes> encoded(const Result<LoadPlan>& plan) {
-  if (!plan) return fail(plan.error());
-  Encoder out;
-  plan::encode(out, *plan);
-  return SharedBytes(out.take());
-}
-
-Result<LoadPlan> apply_reply(LoadPlan local, ByteView reply) {
-  Decoder in(reply, "plan reply");
-  if (TRY(in.u8()) == 1) return local;
-  return plan::decode_load_plan(in);
 }
 
 Result<SharedBytes> as_contribution(const Status& status) {
@@ -89,18 +138,18 @@ Checkpointed<void> run(Load& load, port::Deadline end) {
 
   const comm::Timetable plan_times = comm.schedule(end);
   Result<LoadPlan> local = load.plan_locally(role_of(comm, plan_times));
-  auto planned = comm.agree(encoded(local), [&](std::vector<SharedBytes> all) { return load.plan_globally(std::move(all)); }, plan_times);
+  auto planned =
+      comm.agree(load.plan_message(local), [&](std::vector<SharedBytes> all) { return load.plan_globally(std::move(all)); }, plan_times);
   if (!planned) return tl::unexpected(to_error("plan", std::move(planned).error(), Outcome::failed));
 
   const comm::Timetable read_times = comm.schedule(end);
-  Result<LoadPlan> plan = apply_reply(*std::move(local), planned->own.view());
+  Result<LoadPlan> plan = load.take_reply(*std::move(local), *planned);
   const Status read = plan ? load.read(*plan, role_of(comm, read_times)) : fail(plan.error());
   auto all_read = comm.agree(as_contribution(read), nothing, read_times);
   if (!all_read) return tl::unexpected(to_error("read", std::move(all_read).error(), Outcome::failed));
 
   const comm::Timetable place_times = comm.schedule(end);
-  load.session.env().enter("load place");
-  const Status placed = load.planner->place(load.session.env(), place_times.work());
+  const Status placed = load.place(place_times.work());
   auto all_placed = comm.agree(as_contribution(placed), nothing, place_times);
   if (!all_placed) return tl::unexpected(to_error("place", std::move(all_placed).error(), Outcome::unknown));
   return {};
@@ -159,19 +208,20 @@ std::shared_ptr<LoadPlanner> planner_of(const LoadOptions& options) {
 }
 
 /// Tries the committed checkpoints, newest first. Every rank sees the same errors, hence goes the same way.
-Checkpointed<Loaded> load_newest_intact(Session& session, StateDict& destination, const LoadOptions& options, const Status& before,
+Checkpointed<Loaded> load_newest_intact(Session& session, const Destination& destination, const LoadOptions& options, const Status& before,
                                         port::Deadline end) {
   Checkpointed<Choice> choice = agree_on_choice(session, options, before, end);
   if (!choice) return tl::unexpected(std::move(choice).error());
   Loaded loaded;
   loaded.skipped = choice->damaged;
   for (const std::string& directory : choice->directories) {
-    const auto reader = std::make_shared<SegmentReader>(session.env(), directory);
-    Load hooks{session, destination, planner_of(options), reader, before};
+    const auto reader = std::make_shared<SegmentReader>(session.env(), session.staging(), directory, options.reading);
+    Load hooks{session, options, destination, planner_of(options), reader, before};
     Checkpointed<void> done = run(hooks, end);
     if (done) {
       loaded.directory = directory;
       loaded.volume = reader->volume();
+      loaded.keys = std::move(hooks.report);
       if (const auto id = plan::parse_directory_name(directory)) session.verified(*id);
       return loaded;
     }
@@ -185,17 +235,49 @@ Checkpointed<Loaded> load_newest_intact(Session& session, StateDict& destination
   return tl::unexpected(CheckpointError{"choose", Outcome::failed, std::move(failures), {}});
 }
 
-}  // namespace
+Checkpointed<Loaded> load_with_reader(Session& session, const Destination& destination, const LoadOptions& options, const Status& before,
+                                      port::Deadline end) {
+  Load hooks{session, options, destination, planner_of(options), options.reader, before};
+  if (auto done = run(hooks, end); !done) return tl::unexpected(std::move(done).error());
+  Loaded loaded;
+  loaded.keys = std::move(hooks.report);
+  return loaded;
+}
 
-Checkpointed<Loaded> load(Session& session, StateDict& destination, const LoadOptions& options) {
+Checkpointed<Loaded> load_into(Session& session, const Destination& destination, const LoadOptions& options) {
   const port::Deadline end = session.env().clock.after(options.deadline);
   const Checkpointed<Status> before = settle(session, end);
   if (!before) return tl::unexpected(before.error());
   session.comm().begin("load");
-  if (!options.reader) return load_newest_intact(session, destination, options, *before, end);
-  Load hooks{session, destination, planner_of(options), options.reader, *before};
-  if (auto done = run(hooks, end); !done) return tl::unexpected(std::move(done).error());
-  return Loaded{};
+  const auto how = options.reader ? load_with_reader : load_newest_intact;
+  Checkpointed<Loaded> loaded = how(session, destination, options, *before, end);
+  session.staging()->trim(options.staging_keep_bytes);
+  return loaded;
+}
+
+}  // namespace
+
+Checkpointed<Loaded> load(Session& session, StateDict& destination, const LoadOptions& options) {
+  return load_into(session, [&](const Metadata&, const Role&) -> Result<StateDict*> { return &destination; }, options);
+}
+
+Checkpointed<NewlyLoaded> load_new(Session& session, const NewStateOptions& made, const LoadOptions& options) {
+  NewlyLoaded loaded;
+  const auto make = [&](const Metadata& metadata, const Role& role) -> Result<StateDict*> {
+    if (!options.keys.empty())
+      return fail(ErrorCode::invalid_argument, "plan load: LoadOptions::keys renames the keys of a destination; load_new() has none yet");
+    loaded.made = {};  // of a checkpoint that turned out to be damaged
+    loaded.made = TRY(make_state(metadata, options.only, made, role.rank, role.world_size));
+    return &loaded.made.state;
+  };
+  Checkpointed<Loaded> done = load_into(session, make, options);
+  if (!done && done.error().step == "place") {
+    // A device may still write there.
+    session.retain(std::make_shared<std::vector<std::shared_ptr<std::byte[]>>>(std::move(loaded.made.memory)));
+  }
+  if (!done) return tl::unexpected(std::move(done).error());
+  loaded.loaded = *std::move(done);
+  return loaded;
 }
 
 }  // namespace holdfast::protocol

@@ -7,8 +7,11 @@
 #include <vector>
 
 #include "impl/core/failure.h"
+#include "impl/core/key_map.h"
 #include "impl/core/state_dict.h"
 #include "impl/plan/load_plan.h"
+#include "impl/protocol/key_report.h"
+#include "impl/protocol/new_state.h"
 #include "impl/protocol/save.h"
 #include "impl/protocol/segment_reader.h"
 #include "impl/protocol/session.h"
@@ -19,8 +22,14 @@ struct LoadOptions {
   /// The attempt directory to load, with no fallback; none: the newest committed checkpoint that is intact.
   std::optional<std::string> directory = {};
   plan::LoadPlanOptions plan = {};
+  KeyMap keys = {};                ///< what the keys of the destination are called in the checkpoint
+  KeyFilter only = {};             ///< the keys that are loaded, by their names in the checkpoint; other entries stay as they are
+  bool all_of_checkpoint = false;  ///< a selected key of the checkpoint for which no rank has a place is an error
   port::Duration deadline = std::chrono::minutes(2);  ///< of the whole load, from the call
-  std::shared_ptr<LoadPlanner> planner = nullptr;     ///< null: DefaultLoadPlanner
+  ReadPlanLimits reading = {};
+  /// The session keeps so much of the staging memory for its next save or load; the rest is freed.
+  std::uint64_t staging_keep_bytes = 64 << 20;
+  std::shared_ptr<LoadPlanner> planner = nullptr;  ///< null: DefaultLoadPlanner
   /// Null: SegmentReader on the session's storage; else `directory` and the fallback are the reader's business.
   std::shared_ptr<StorageReader> reader = nullptr;
 };
@@ -28,14 +37,25 @@ struct LoadOptions {
 struct Loaded {
   std::string directory;             ///< what was loaded, the same on every rank; empty with a reader of the caller's own
   std::vector<std::string> skipped;  ///< newer checkpoints that were damaged, newest first: what was wrong with each
-  SegmentReader::Volume volume;      ///< of this rank
+  Volume volume;                     ///< of this rank
+  KeyReport keys;                    ///< the same on every rank
 };
 
 /// Fills the tensors of `destination` and replaces its byte values. Every rank of the session calls it, with equal options.
+/// A destination key that the checkpoint lacks is an error of its rank, and a key of `only` that no destination has one of the coordinator, unless
+/// plan.strict is false: then both are told in Loaded::keys.
 /// Errors: the same on every rank: step "choose", "plan", "read" or "place", and exactly the ranks that failed; the destination is as it was,
 /// unless the step is "place". No checkpoint at all is not_found; checkpoints of which none is intact are corrupt: different answers.
 /// Blocks: at most options.deadline. After a timeout in "place" a device may still write to the tensors: they must stay allocated until it is
 /// synchronised.
 Checkpointed<Loaded> load(Session& session, StateDict& destination, const LoadOptions& options);
+
+struct NewlyLoaded {
+  NewState made;
+  Loaded loaded;
+};
+/// The same without a template: the state dict is made from what the checkpoint holds, on host memory of its own (new_state.h).
+/// Errors: as load(); out_of_memory; invalid_argument when options.keys holds a rule.
+Checkpointed<NewlyLoaded> load_new(Session& session, const NewStateOptions& made, const LoadOptions& options);
 
 }  // namespace holdfast::protocol

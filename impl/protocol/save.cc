@@ -3,9 +3,17 @@
 #include "impl/protocol/save_run.h"
 
 namespace holdfast::protocol {
+namespace {
+
+/// A save that waits until everything is durable gains nothing by staging far ahead, and staging that stays in the outer cache is cheaper.
+constexpr std::uint64_t streaming_budget_bytes = 32 << 20;
+
+}  // namespace
 
 Checkpointed<Saved> save(Session& session, const StateDict& state, const SaveOptions& options) {
-  SaveRun run(session, options);
+  SaveOptions streaming = options;
+  if (!streaming.staging_budget_bytes) streaming.staging_budget_bytes = streaming_budget_bytes;
+  SaveRun run(session, streaming);
   const Checkpointed<Status> before = settle(session, run.end());
   if (!before) return tl::unexpected(before.error());
   if (auto planned = run.plan(state, *before); !planned) return tl::unexpected(std::move(planned).error());

@@ -7,7 +7,10 @@
 #include <vector>
 
 #include "impl/core/failure.h"
+#include "impl/core/key_map.h"
+#include "impl/core/nested.h"
 #include "impl/core/state_dict.h"
+#include "impl/protocol/replica_verdict.h"
 #include "impl/protocol/segment_writer.h"
 #include "impl/protocol/session.h"
 
@@ -18,8 +21,12 @@ struct SaveOptions {
   port::Duration deadline = std::chrono::minutes(2);  ///< of the whole save, from the call
   std::uint32_t block_bytes = format::default_block_bytes;
   plan::RetentionPolicy retention = {};
-  /// Host memory that staging may take, from the session's pool; never more is held. None: enough for this rank's whole part.
+  /// Host memory that staging may take, from the session's pool; never more is held, and what is larger streams through it. None: for async_save enough for this
+  /// rank's whole part, for save as much as keeps the storage busy.
   std::optional<std::uint64_t> staging_budget_bytes = {};
+  KeyMap keys = {};                         ///< what the keys of `state` are called in the checkpoint
+  std::optional<Structure> structure = {};  ///< of a state that flatten() made: stored, so that load_new() can give the tree back
+  Replicas replicas = Replicas::trust;
   std::shared_ptr<SavePlanner> planner = nullptr;   ///< null: DefaultSavePlanner
   std::shared_ptr<StorageWriter> writer = nullptr;  ///< null: SegmentWriter on the session's storage
 };
@@ -27,7 +34,8 @@ struct SaveOptions {
 struct Saved {
   std::string directory;  ///< of the attempt, "step-7.a1"; empty with a writer of the caller's own
   std::uint64_t sequence = 0;
-  std::vector<std::string> warnings;  ///< on the coordinator: what could not be tidied up after the commit
+  /// On every rank: rules of `keys` that renamed nothing, replicas that differ. On the coordinator: what could not be tidied up after the commit.
+  std::vector<std::string> warnings;
 };
 
 template <typename T>

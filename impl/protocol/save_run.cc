@@ -1,26 +1,31 @@
 #include "impl/protocol/save_run.h"
 
+#include <algorithm>
+#include <iterator>
+#include <map>
+
 #include "impl/core/mark.h"
 #include "impl/core/mutate.h"
+#include "impl/core/rank_values.h"
 #include "impl/plan/codec.h"
 #include "impl/protocol/default_planner.h"
+#include "impl/protocol/replica_digests.h"
 #include "impl/protocol/round.h"
 
 namespace holdfast::protocol {
 namespace {
 
-template <typename Value>
-Result<SharedBytes> encoded(const Result<Value>& value) {
-  if (!value) return fail(value.error());
-  Encoder out;
-  plan::encode(out, *value);
-  return SharedBytes(out.take());
+std::map<std::string, std::string, std::less<>> names_by_key(const SaveView& view) {
+  std::map<std::string, std::string, std::less<>> names;
+  for (const auto& [name, key] : view.renamed) names.emplace(key, name);
+  return names;
 }
 
 }  // namespace
 
 SaveRun::SaveRun(Session& session, const SaveOptions& options)
-    : env_(session.env()), comm_(session.shared_comm()), step_(options.step), end_(env_.clock.after(options.deadline)),
+    : env_(session.env()), comm_(session.shared_comm()), step_(options.step), keys_(options.keys), structure_(options.structure),
+      replicas_(options.replicas), end_(env_.clock.after(options.deadline)),
       planner_(options.planner ? options.planner : std::make_shared<DefaultSavePlanner>()), writer_(options.writer) {
   if (writer_) return;
   own_ = std::make_shared<SegmentWriter>(
@@ -33,17 +38,11 @@ Checkpointed<void> SaveRun::plan(const StateDict& state, const Status& before) {
   comm_->begin(fmt::format("save step {}", step_));
   const comm::Timetable times = comm_->schedule(end_);
   Result<SavePlan> local = before ? plan_locally(state, role_of(*comm_, times)) : fail(before.error());
-  auto planned = comm_->agree(encoded(local), [&](std::vector<SharedBytes> all) { return plan_globally(std::move(all)); }, times);
+  auto planned = comm_->agree(plan_message(local), [&](std::vector<SharedBytes> all) { return plan_globally(std::move(all)); }, times);
   // A rank that does not hear the end of this round writes nothing, so nothing can be committed: for it, too, the save failed.
   if (!planned) return tl::unexpected(to_error("plan", std::move(planned).error(), Outcome::failed));
-  Decoder reply(planned->own.view(), "plan reply");
-  Result<SavePlan> plan = plan::apply_kept(*std::move(local), reply);
-  if (plan) {
-    plan_ = *std::move(plan);
-    plan_ready_ = true;
-  } else {
-    writing_ = fail(std::move(plan).error());
-  }
+  if (replicas_ != Replicas::trust) held_ = *local;
+  if (const Status taken = take_reply(*std::move(local), *planned); !taken) writing_ = fail(taken.error());
   times_ = comm_->schedule(end_);
   return {};
 }
@@ -51,31 +50,77 @@ Checkpointed<void> SaveRun::plan(const StateDict& state, const Status& before) {
 Result<SavePlan> SaveRun::plan_locally(const StateDict& state, const Role& role) {
   env_.enter("2 plan");
   TRY(writer_->reset());
-  TRY(planner_->set_up_planner(state, role.is_coordinator));
+  view_ = TRY(view_to_save(state, keys_, role.rank, role.world_size));
+  TRY(planner_->set_up_planner(*view_.state, role.rank, role.is_coordinator));
   TRY(writer_->set_up_storage_writer(role));
   SavePlan plan = TRY(planner_->create_local_plan());
   return writer_->prepare_local_plan(std::move(plan));
 }
 
-Result<comm::Answer> SaveRun::plan_globally(std::vector<SharedBytes> contributions) {
-  std::vector<SavePlan> local;
-  for (const SharedBytes& bytes : contributions) {
-    Decoder in(bytes.view(), "save plan");
-    local.push_back(TRY(plan::decode_save_plan(in)));
+/// What goes up: the notes, then the plan.
+Result<SharedBytes> SaveRun::plan_message(const Result<SavePlan>& plan) const {
+  if (!plan) return fail(plan.error());
+  SaveNotes notes{view_.renamed, view_.used, {}};
+  if (structure_) {
+    Structure named = *structure_;
+    const std::map<std::string, std::string, std::less<>> names = names_by_key(view_);
+    rename_entries(named, [&](std::string_view key) {
+      const auto name = names.find(key);
+      return std::string(name == names.end() ? key : name->second);
+    });
+    notes.structure = encode(named);
   }
+  Encoder out;
+  encode(out, notes);
+  plan::encode(out, *plan);
+  return SharedBytes(out.take());
+}
+
+Result<comm::Answer> SaveRun::plan_globally(std::vector<SharedBytes> contributions) {
+  std::vector<SaveNotes> notes;
+  std::vector<ByteView> messages;
+  for (const SharedBytes& bytes : contributions) {
+    Decoder in(bytes.view(), "save notes");
+    notes.push_back(TRY(decode_save_notes(in)));
+    messages.push_back(bytes.view().subspan(in.offset()));
+  }
+  const std::vector<SavePlan> local = TRY(plan::decode_save_plans(messages));
+  TRY(check_origins(notes, local));
   plan::GlobalSavePlan global = TRY(planner_->create_global_plan(local));
   metadata_ = std::move(global.metadata);
+  TRY(add_structure(notes));
   const std::vector<SavePlan> plans = TRY(writer_->prepare_global_plan(std::move(global.plans)));
   if (plans.size() != local.size()) {
     return fail(ErrorCode::invalid_argument, "plan: the planner returned {} plans for {} ranks", plans.size(), local.size());
   }
   comm::Answer answer;
-  for (std::size_t r = 0; r < plans.size(); ++r) {
-    Encoder out;
-    plan::encode_kept(out, local[r], plans[r]);
-    answer.by_rank.emplace_back(out.take());
-  }
+  Encoder common;
+  encode(common, unmatched_rules(notes, keys_));
+  answer.common = common.take();
+  answer.by_rank = plan::encode_replies(local, plans);
   return answer;
+}
+
+/// What only the whole shows: values of single ranks that contradict each other, the nesting of all ranks' states.
+Status SaveRun::add_structure(const std::vector<SaveNotes>& notes) {
+  if (const auto values = rank_values_of(metadata_); !values)
+    return fail(ErrorCode::invalid_argument, "plan save: {}", values.error().message);
+  Bytes structure = TRY(merge_structures(notes));
+  if (structure.empty()) return {};
+  if (!metadata_.planner_data.empty())
+    return fail(ErrorCode::invalid_argument,
+                "plan save: the planner keeps data of its own where the structure of a nested state is stored");
+  metadata_.planner_data = std::move(structure);
+  return {};
+}
+
+Status SaveRun::take_reply(SavePlan local, const comm::Received& reply) {
+  Decoder common(reply.common.view(), "plan reply");
+  for (const std::string& rule : TRY(decode_texts(common))) warnings_.push_back(fmt::format("{}: no key of any rank", rule));
+  Decoder own(reply.own.view(), "plan reply");
+  plan_ = expand(TRY(plan::apply_kept(std::move(local), own)), comm_->rank());
+  plan_ready_ = true;
+  return {};
 }
 
 void SaveRun::start_writing() {
@@ -84,6 +129,10 @@ void SaveRun::start_writing() {
 
 Result<Writing> SaveRun::write() {
   SavePlan plan = TRY(planner_->finish_plan(std::move(plan_)));
+  if (replicas_ != Replicas::trust) {
+    const Rank rank = comm_->rank();
+    replica_digests_ = TRY(digest_held_boxes(env_.device, *planner_, expand(std::move(held_), rank), plan, times_->work()));
+  }
   return writer_->write_data(std::move(plan), planner_);
 }
 
@@ -118,24 +167,62 @@ Result<std::vector<WriteResult>> SaveRun::written_or_cancelled(PendingState& pen
   return fail(ErrorCode::aborted, "save step {}: cancelled on this rank", step_);
 }
 
+Result<SharedBytes> SaveRun::result_message(const Result<std::vector<WriteResult>>& results) const {
+  if (!results) return fail(results.error());
+  Encoder out;
+  encode(out, replica_digests_);
+  plan::encode(out, *results);
+  return SharedBytes(out.take());
+}
+
 Result<comm::Answer> SaveRun::commit(const std::vector<SharedBytes>& contributions) {
+  std::vector<std::vector<plan::HeldBox>> held;
   std::vector<std::vector<WriteResult>> results;
   for (const SharedBytes& bytes : contributions) {
     Decoder in(bytes.view(), "write results");
+    held.push_back(TRY(decode_held_boxes(in)));
     results.push_back(TRY(plan::decode_write_results(in)));
   }
-  TRY(writer_->finish(metadata_, results));
-  return nothing_to_say();
+  const ReplicaVerdict verdict = TRY(compare(results, held));
+  if (verdict.failures.empty()) TRY(writer_->finish(metadata_, results));
+  Encoder out;
+  encode(out, verdict);
+  return comm::Answer{out.take(), {}};
+}
+
+Result<ReplicaVerdict> SaveRun::compare(const std::vector<std::vector<WriteResult>>& results,
+                                        const std::vector<std::vector<plan::HeldBox>>& held) const {
+  if (replicas_ == Replicas::trust) return ReplicaVerdict();
+  std::vector<plan::WrittenChunk> written;
+  for (std::size_t r = 0; r < results.size(); ++r) {
+    const Rank rank{static_cast<std::int32_t>(r)};
+    for (const WriteResult& result : results[r]) {
+      const std::optional<TensorDigest> digest = TRY(writer_->written_digest(result, rank));
+      if (digest && result.index.offset) written.push_back({result.index.fqn, *result.index.offset, *digest, rank});
+    }
+  }
+  return judge_replicas(plan::compare_replicas(metadata_, written, held), replicas_);
 }
 
 Checkpointed<Saved> SaveRun::conclude(PendingState* pending) {
   const Result<std::vector<WriteResult>> results = written(pending);
   env_.enter("5 agree");
-  auto committed = comm_->agree(encoded(results), [&](std::vector<SharedBytes> all) { return commit(all); }, *times_);
+  auto committed = comm_->agree(result_message(results), [&](std::vector<SharedBytes> all) { return commit(all); }, *times_);
   if (!committed) return tl::unexpected(to_error("write", std::move(committed).error(), Outcome::unknown));
+  Decoder reply(committed->common.view(), "commit reply");
+  Result<ReplicaVerdict> verdict = decode_replica_verdict(reply);
+  if (!verdict) {
+    FailureMap failures;
+    failures.add(comm_->rank(), std::move(verdict).error());
+    return tl::unexpected(CheckpointError{"write", Outcome::unknown, std::move(failures), {}});
+  }
+  if (!verdict->failures.empty()) return tl::unexpected(CheckpointError{"write", Outcome::failed, std::move(verdict->failures), {}});
   env_.enter("7 outcome");
-  if (!own_) return Saved{};
-  return Saved{own_->ticket().directory, own_->ticket().sequence, own_->warnings()};
+  Saved saved;
+  if (own_) saved = {own_->ticket().directory, own_->ticket().sequence, own_->warnings()};
+  std::ranges::move(warnings_, std::back_inserter(saved.warnings));
+  std::ranges::move(verdict->warnings, std::back_inserter(saved.warnings));
+  return saved;
 }
 
 }  // namespace holdfast::protocol

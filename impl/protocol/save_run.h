@@ -6,6 +6,8 @@
 #include <vector>
 
 #include "impl/protocol/pending_save.h"
+#include "impl/protocol/save_notes.h"
+#include "impl/protocol/state_view.h"
 
 namespace holdfast::protocol {
 
@@ -28,19 +30,32 @@ class SaveRun {
  private:
   Result<SavePlan> plan_locally(const StateDict& state, const Role& role);
   Result<comm::Answer> plan_globally(std::vector<SharedBytes> contributions);
+  Result<SharedBytes> plan_message(const Result<SavePlan>& plan) const;
+  Status add_structure(const std::vector<SaveNotes>& notes);
+  Status take_reply(SavePlan local, const comm::Received& reply);
   Result<Writing> write();
+  Result<SharedBytes> result_message(const Result<std::vector<WriteResult>>& results) const;
   Result<std::vector<WriteResult>> written(PendingState* pending);
   Result<std::vector<WriteResult>> written_or_cancelled(PendingState& pending);
   Result<comm::Answer> commit(const std::vector<SharedBytes>& contributions);
+  Result<ReplicaVerdict> compare(const std::vector<std::vector<WriteResult>>& results,
+                                 const std::vector<std::vector<plan::HeldBox>>& held) const;
 
   port::Env env_;
   std::shared_ptr<comm::Comm> comm_;
   Step step_;
+  KeyMap keys_;
+  std::optional<Structure> structure_;
+  Replicas replicas_;
   port::Deadline end_;
   std::shared_ptr<SavePlanner> planner_;
   std::shared_ptr<StorageWriter> writer_;
-  std::shared_ptr<SegmentWriter> own_;    ///< the writer, when it is not the caller's
-  Metadata metadata_;                     ///< on the coordinator, between the rounds
+  std::shared_ptr<SegmentWriter> own_;  ///< the writer, when it is not the caller's
+  Metadata metadata_;                   ///< on the coordinator, between the rounds
+  SaveView view_;                       ///< of the state dict, until it is staged
+  SavePlan held_;                       ///< of this rank, as it went to the coordinator; only where replicas are compared
+  std::vector<plan::HeldBox> replica_digests_;
+  std::vector<std::string> warnings_;
   SavePlan plan_;                         ///< of this rank, between the rounds
   bool plan_ready_ = false;               ///< the coordinator's reply was understood
   std::optional<comm::Timetable> times_;  ///< of the write round

@@ -4,7 +4,6 @@
 #include <numeric>
 
 #include "impl/core/mutate.h"
-#include "impl/protocol/files.h"
 
 namespace holdfast::protocol {
 
@@ -19,23 +18,15 @@ Result<SegmentFile> SegmentFile::open(port::Storage& storage, const std::string&
   return segment;
 }
 
-SegmentFile::SegmentFile(SegmentFile&& other) noexcept
-    : storage_(std::exchange(other.storage_, nullptr)), file_(other.file_), path_(std::move(other.path_)),
-      header_(std::move(other.header_)), by_name_(std::move(other.by_name_)) {}
-
-SegmentFile::~SegmentFile() {
-  if (storage_) (void)storage_->close(file_);  // nothing was written
-}
-
 Status SegmentFile::read_header(const std::string& directory, const format::SegmentRecord& record, port::Deadline deadline) {
-  const std::uint64_t size = TRY(storage_->size(file_, deadline));
+  const std::uint64_t size = TRY(storage_->size(file_.id(), deadline));
   if (size != record.file_bytes)
     return fail(ErrorCode::corrupt, "segment \"{}\" has {} bytes, the manifest says {}", path_, size, record.file_bytes);
   if (record.header_bytes > size)
     return fail(ErrorCode::corrupt, "segment \"{}\": the manifest says {} header bytes of {}", path_, record.header_bytes, size);
   const auto bytes = std::make_shared<Bytes>(record.header_bytes);
   const port::ReadPiece piece{0, *bytes, bytes};
-  TRY(storage_->read_all(file_, {&piece, 1}, deadline));
+  TRY(storage_->read_all(file_.id(), {&piece, 1}, deadline));
   const BlockDigest found = block_digest(*bytes);
   if (found != record.header_digest) {
     return fail(ErrorCode::corrupt, "segment \"{}\": header digest {}, the manifest says {}", path_, to_string(found),
@@ -54,7 +45,7 @@ Status SegmentFile::read_header(const std::string& directory, const format::Segm
   return {};
 }
 
-Result<std::uint64_t> SegmentFile::place_of(std::string_view tensor, const TensorMetadata& metadata, const Box& box) const {
+Result<std::size_t> SegmentFile::find(std::string_view tensor, const TensorMetadata& metadata, const Box& box) const {
   const auto& tensors = header_.layout.tensors;
   const auto name_of = [&](std::uint32_t i) -> std::string_view { return tensors[i].name; };
   const auto found = std::ranges::lower_bound(by_name_, tensor, {}, name_of);
@@ -62,7 +53,7 @@ Result<std::uint64_t> SegmentFile::place_of(std::string_view tensor, const Tenso
     return fail(ErrorCode::corrupt, "segment \"{}\" holds no box of tensor \"{}\", the manifest says {}", path_, tensor, to_string(box));
   }
   const format::SegmentTensor& held = tensors[*found];
-  if (held.box == box && held.dtype == metadata.dtype && held.shape == metadata.shape) return held.offset;
+  if (held.box == box && held.dtype == metadata.dtype && held.shape == metadata.shape) return *found;
   const auto say = [](const Box& part, DType dtype, const Dims& shape) {
     return fmt::format("box {} of {} {}", to_string(part), to_string(dtype), to_string({shape.data(), shape.size()}));
   };
@@ -70,47 +61,28 @@ Result<std::uint64_t> SegmentFile::place_of(std::string_view tensor, const Tenso
               say(held.box, held.dtype, held.shape), say(box, metadata.dtype, metadata.shape));
 }
 
-std::string SegmentFile::describe_block(std::size_t block) const {
+Status SegmentFile::check_block(std::size_t block, ByteView bytes) const {
+  const BlockDigest found = block_digest(bytes);
+  if (MUTATE("segment_file.skip_block_check", found == header_.blocks[block], true)) return {};
   const format::SegmentLayout& layout = header_.layout;
-  const std::uint64_t begin = std::uint64_t{block} * layout.block_bytes;
-  const std::uint64_t bytes = std::min<std::uint64_t>(layout.block_bytes, layout.data_bytes - begin);
-  std::string names;
-  for (const format::SegmentTensor& tensor : layout.tensors) {
-    if (tensor.offset >= begin + bytes || tensor.offset + tensor.bytes <= begin) continue;
-    names += fmt::format("{}\"{}\"", names.empty() ? "tensor " : ", ", tensor.name);
-  }
-  return fmt::format("{} block {} ({} @ {}+{})", names, block, path_, layout.header_bytes + begin, bytes);
+  const format::SegmentBlock at = layout.block(block);
+  return fail(ErrorCode::corrupt, "tensor \"{}\" block {} ({} @ {}+{}): digest {}, the segment says {}", layout.tensors[at.tensor].name,
+              block, path_, layout.header_bytes + at.offset, at.bytes, to_string(found), to_string(header_.blocks[block]));
 }
 
-Result<std::vector<SegmentFile::Run>> SegmentFile::read_blocks(const std::vector<bool>& wanted, port::Deadline deadline) {
+Result<SharedBytes> SegmentFile::read_blocks(std::size_t first, std::size_t end, port::Deadline deadline) {
+  if (first == end) return SharedBytes();
   const format::SegmentLayout& layout = header_.layout;
-  std::vector<Run> runs;
-  std::vector<port::ReadPiece> pieces;
-  for (std::size_t block = 0; block < wanted.size();) {
-    if (!wanted[block]) {
-      ++block;
-      continue;
-    }
-    const std::size_t first = block;
-    while (block < wanted.size() && wanted[block]) ++block;
-    const std::uint64_t begin = std::uint64_t{first} * layout.block_bytes;
-    const std::uint64_t end = std::min<std::uint64_t>(std::uint64_t{block} * layout.block_bytes, layout.data_bytes);
-    runs.push_back({begin, std::make_shared<Bytes>(end - begin)});
-    pieces.push_back({layout.header_bytes + begin, *runs.back().bytes, runs.back().bytes});
+  const std::uint64_t begin = layout.block(first).offset;
+  const format::SegmentBlock last = layout.block(end - 1);
+  const auto bytes = std::make_shared<Bytes>(last.offset + last.bytes - begin);
+  const port::ReadPiece piece{layout.header_bytes + begin, *bytes, bytes};
+  TRY(storage_->read_all(file_.id(), {&piece, 1}, deadline));
+  for (std::size_t number = first; number < end; ++number) {
+    const format::SegmentBlock block = layout.block(number);
+    TRY(check_block(number, ByteView(*bytes).subspan(block.offset - begin, block.bytes)));
   }
-  if (!pieces.empty()) TRY(storage_->read_all(file_, pieces, deadline));
-  for (const Run& run : runs) {
-    for (std::uint64_t at = 0; at < run.bytes->size(); at += layout.block_bytes) {
-      const auto block = static_cast<std::size_t>((run.begin + at) / layout.block_bytes);
-      const std::size_t bytes = std::min<std::size_t>(layout.block_bytes, run.bytes->size() - at);
-      const BlockDigest found = block_digest(ByteView(*run.bytes).subspan(at, bytes));
-      if (MUTATE("segment_file.skip_block_check", found != header_.blocks[block], false)) {
-        return fail(ErrorCode::corrupt, "{}: digest {}, the segment says {}", describe_block(block), to_string(found),
-                    to_string(header_.blocks[block]));
-      }
-    }
-  }
-  return runs;
+  return SharedBytes(std::move(*bytes));
 }
 
 }  // namespace holdfast::protocol

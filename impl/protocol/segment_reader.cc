@@ -7,25 +7,6 @@
 #include "impl/protocol/survey.h"
 
 namespace holdfast::protocol {
-namespace {
-
-/// Calls run(chunk element index, item element index, elements) for each innermost run of a sub-box of a row-major chunk.
-template <typename Run>
-void for_each_row(const Dims& chunk_size, const Dims& offset, const Dims& lengths, Run run) {
-  // A block of one-byte "elements" at address 0: its offsets are element indices.
-  const StridedBlock chunk = packed_block(nullptr, chunk_size, 1);
-  StridedBlock part = chunk;
-  part.sizes = lengths;
-  std::int64_t start = 0;
-  for (std::size_t d = 0; d < offset.size(); ++d) start += offset[d] * chunk.strides_bytes[d];
-  for_each_run(part, [&](std::int64_t at, std::int64_t elements) { run(start + at, elements); });
-}
-
-const SegmentFile::Run& run_at(const std::vector<SegmentFile::Run>& runs, std::uint64_t offset) {
-  return *std::prev(std::ranges::upper_bound(runs, offset, {}, &SegmentFile::Run::begin));
-}
-
-}  // namespace
 
 Result<Metadata> SegmentReader::read_metadata(const Role& role) {
   role_ = role;
@@ -49,7 +30,7 @@ Result<port::Future<void>> SegmentReader::read_data(LoadPlan plan, std::shared_p
   return port::Future<void>::ready(read(plan, *planner));
 }
 
-Result<SegmentReader::Want> SegmentReader::locate(const ReadItem& item, Records& records, std::uint32_t& segment) const {
+Result<SegmentLoad::Want> SegmentReader::locate(const ReadItem& item, Records& records, std::uint32_t& segment) const {
   auto record = records.find(item.storage_index.fqn);
   if (record == records.end()) {
     if (const auto tensor = manifest_->find(item.storage_index.fqn)) {
@@ -67,62 +48,26 @@ Result<SegmentReader::Want> SegmentReader::locate(const ReadItem& item, Records&
   const Result<std::uint32_t> found = manifest_->segment_of(record->second, *chunk);
   if (!found) return fail(within(found.error(), "load {}", to_string(item.storage_index)));
   segment = *found;
-  return Want{&item, tensor, box, size_bytes(tensor->dtype)};
+  return SegmentLoad::Want{&item, tensor, box};
 }
 
 Status SegmentReader::read(const LoadPlan& plan, LoadPlanner& planner) {
   Records records;
-  std::map<std::uint32_t, std::vector<Want>> by_segment;
+  std::map<std::uint32_t, std::vector<SegmentLoad::Want>> by_segment;
   for (const ReadItem& item : plan.items) {
     if (item.type == ReadItemType::bytes) {
       TRY(read_value(item, planner));
       continue;
     }
     std::uint32_t segment = 0;
-    const Want want = TRY(locate(item, records, segment));
-    by_segment[segment].push_back(want);
+    SegmentLoad::Want want = TRY(locate(item, records, segment));
+    by_segment[segment].push_back(std::move(want));
   }
-  for (auto& [segment, wants] : by_segment) TRY(read_segment(segment, wants, planner));
-  return {};
-}
-
-Status SegmentReader::read_segment(std::uint32_t number, std::vector<Want>& wants, LoadPlanner& planner) {
-  const format::SegmentRecord record = manifest_->segment(number);
-  SegmentFile file = TRY(SegmentFile::open(env_.storage, directory_, record, role_.work));
-  const format::SegmentLayout& layout = file.header().layout;
-
-  std::vector<bool> wanted(layout.block_count(), false);
-  for (Want& want : wants) {
-    const Result<std::uint64_t> place = file.place_of(want.item->storage_index.fqn, *want.tensor, want.chunk);
-    if (!place) return fail(within(place.error(), "load {}", to_string(want.item->storage_index)));
-    want.chunk_offset = *place;
-    for_each_row(want.chunk.size, want.item->storage_offset, want.item->lengths, [&](std::int64_t element, std::int64_t elements) {
-      const std::uint64_t begin = want.chunk_offset + static_cast<std::uint64_t>(element) * want.element_bytes;
-      const std::uint64_t end = begin + static_cast<std::uint64_t>(elements) * want.element_bytes;
-      for (std::uint64_t block = begin / layout.block_bytes; block * layout.block_bytes < end; ++block) wanted[block] = true;
-    });
-  }
-  const std::vector<SegmentFile::Run> runs = TRY(file.read_blocks(wanted, role_.work));
-  for (const SegmentFile::Run& run : runs) volume_.bytes_read += run.bytes->size();
-
-  for (const Want& want : wants) {
-    const StridedBlock destination = TRY(planner.resolve_tensor(*want.item));
-    if (destination.sizes != want.item->lengths || destination.element_bytes != want.element_bytes) {
-      return fail(ErrorCode::invalid_argument, "load {}: the planner's memory is not of the item's size", to_string(want.item->dest_index));
-    }
-    Bytes packed(destination.bytes());
-    std::byte* out = packed.data();
-    for_each_row(want.chunk.size, want.item->storage_offset, want.item->lengths, [&](std::int64_t element, std::int64_t elements) {
-      const std::uint64_t begin = want.chunk_offset + static_cast<std::uint64_t>(element) * want.element_bytes;
-      const auto bytes = static_cast<std::size_t>(elements) * want.element_bytes;
-      const SegmentFile::Run& run = run_at(runs, begin);
-      out = std::copy_n(run.bytes->data() + (begin - run.begin), bytes, out);
-    });
-    copy_block(packed_block(packed.data(), destination.sizes, destination.element_bytes), destination);
-    volume_.bytes_needed += packed.size();
-    TRY(planner.commit_tensor(*want.item));
-  }
-  return {};
+  const auto load = SegmentLoad::make(env_, pool_, {directory_, limits_, role_.work});
+  for (auto& [segment, wants] : by_segment) TRY(load->add(manifest_->segment(segment), std::move(wants)));
+  TRY(load->read());
+  volume_ = load->volume();
+  return load->hand_over(planner);
 }
 
 Status SegmentReader::read_value(const ReadItem& item, LoadPlanner& planner) {

@@ -1,45 +1,48 @@
 #include "impl/protocol/segment_write.h"
 
 #include <algorithm>
+#include <limits>
 #include <map>
 
-#include "impl/format/segment.h"
-#include "impl/protocol/files.h"
-#include "impl/protocol/staging.h"
+#include "impl/core/mark.h"
+#include "impl/core/mutate.h"
 
 namespace holdfast::protocol {
 namespace {
 
-std::vector<port::WritePiece> cut_into_pieces(ByteView bytes, std::size_t piece_bytes, const std::shared_ptr<const void>& owner) {
-  std::vector<port::WritePiece> pieces;
-  for (std::size_t at = 0; at < bytes.size(); at += piece_bytes) {
-    pieces.push_back({at, bytes.subspan(at, std::min(piece_bytes, bytes.size() - at)), owner});
-  }
-  return pieces;
-}
+constexpr std::uint64_t window_bytes_max =
+    4 << 20;                                    ///< long enough for a disk, short enough to stay in the outer cache until it is written
+constexpr std::uint64_t windows_in_budget = 4;  ///< one is staged while others are written
+constexpr std::uint64_t writers = 2;            ///< so that one write begins before the other ends
 
-std::vector<BlockDigest> block_digests(ByteView data, std::size_t block_bytes) {
-  std::vector<BlockDigest> digests;
-  for (std::size_t at = 0; at < data.size(); at += block_bytes)
-    digests.push_back(block_digest(data.subspan(at, std::min(block_bytes, data.size() - at))));
-  return digests;
-}
+std::uint64_t whole_pages(std::uint64_t bytes) { return bytes / format::segment_alignment * format::segment_alignment; }
 
 }  // namespace
 
-struct SegmentWrite::Segment {
-  std::size_t number = 0;
-  std::vector<Tensor>& tensors;
-  format::SegmentLayout layout = {};
-  port::Buffer staging = {};
-  std::vector<TensorDigest> digests = {};
+SegmentWrite::SegmentWrite(const port::Env& env, std::shared_ptr<StagingPool> pool, SegmentWriteOptions options)
+    : env_(env), pool_(std::move(pool)), options_(std::move(options)), monitor_(env.tasks.make_monitor()),
+      pipe_(env.tasks, "a staged window") {}
 
-  ByteSpan data() const { return staging.bytes.subspan(layout.header_bytes, layout.data_bytes); }
-};
+Result<Writing> SegmentWrite::start(const port::Env& env, std::shared_ptr<StagingPool> pool, SegmentWriteOptions options,
+                                    const SavePlan& plan, std::shared_ptr<SavePlanner> planner) {
+  const std::shared_ptr<SegmentWrite> self(new SegmentWrite(env, std::move(pool), std::move(options)));
+  self->planner_ = std::move(planner);
+  TRY(self->take(plan));
+  TRY(self->lay_out());
+  const auto staged = std::make_shared<port::Promise<void>>(self->monitor_);
+  port::Future<void> is_staged = staged->future();
+  auto written =
+      TRY(port::run_detached<std::vector<WriteResult>>(env.tasks, "write", self->monitor_, [self, staged] { return run(self, *staged); }));
+  return Writing{std::move(is_staged), std::move(written)};
+}
 
-Status SegmentWrite::take(const SavePlan& plan, std::shared_ptr<SavePlanner> planner) {
-  planner_ = std::move(planner);
+Status SegmentWrite::take(const SavePlan& plan) {
+  struct Tensor {
+    const WriteItem* item;
+    StridedBlock memory;
+  };
   // A segment holds one box of a tensor at most.
+  std::vector<std::vector<Tensor>> by_segment;
   std::map<std::string_view, std::int64_t> boxes;
   for (const WriteItem& item : plan.items) {
     const SavePlanner::Data source = TRY(planner_->resolve_data(item));
@@ -55,84 +58,171 @@ Status SegmentWrite::take(const SavePlan& plan, std::shared_ptr<SavePlanner> pla
     }
     const std::int64_t box = boxes[item.index.fqn]++;
     if (box == format::segments_a_rank_max) {
-      return fail(ErrorCode::unsupported, "save \"{}\": rank {} is to write over {} boxes of it", item.index.fqn, rank, box);
+      return fail(ErrorCode::unsupported, "save \"{}\": rank {} is to write over {} boxes of it", item.index.fqn, options_.rank, box);
     }
-    const std::size_t segment = format::segment_of_box(rank, box).number;
-    if (segment == tensors_.size()) tensors_.emplace_back();
-    tensors_[segment].push_back({item, *block});
+    const std::size_t segment = format::segment_of_box(options_.rank, box).number;
+    if (segment == by_segment.size()) by_segment.emplace_back();
+    by_segment[segment].push_back({&item, *block});
   }
-  // Within a segment the widest elements come first: so every tensor lies at a multiple of its element size, which readers that view the bytes in
-  // place need.
-  for (auto& tensors : tensors_)
-    std::ranges::stable_sort(tensors, std::greater(), [](const Tensor& tensor) { return size_bytes(tensor.item.dtype); });
+  segments_.reserve(by_segment.size());  // windows point to them
+  for (auto& tensors : by_segment) {
+    // The widest elements come first: so every tensor lies at a multiple of its element size, which readers that view the bytes in place need.
+    std::ranges::stable_sort(tensors, std::greater(), [](const Tensor& tensor) { return size_bytes(tensor.item->dtype); });
+    Segment& segment = segments_.emplace_back();
+    segment.id = {options_.rank, static_cast<std::uint16_t>(segments_.size() - 1)};
+    for (Tensor& tensor : tensors) {
+      segment.items.push_back(*tensor.item);
+      segment.memory.push_back(std::move(tensor.memory));
+    }
+  }
   return {};
 }
 
-Result<std::vector<WriteResult>> SegmentWrite::run(port::Promise<void>& staged) {
-  std::vector<Segment> segments;
-  for (std::size_t number = 0; number < tensors_.size(); ++number) segments.push_back({number, tensors_[number]});
-  for (Segment& segment : segments) {
-    if (const Status done = stage(segment); !done) {
-      staged.set(done);
-      return fail(done.error());
-    }
+Status SegmentWrite::lay_out() {
+  const std::uint64_t budget = options_.staging_budget_bytes.value_or(std::numeric_limits<std::uint64_t>::max());
+  if (budget < format::segment_alignment) {
+    return fail(ErrorCode::invalid_argument, "save: a staging budget of {} bytes, expected at least {}", budget, format::segment_alignment);
   }
-  planner_.reset();
-  staged.set({});
+  window_bytes_ = std::clamp(whole_pages(budget / windows_in_budget), format::segment_alignment, window_bytes_max);
+  for (Segment& segment : segments_) {
+    std::vector<format::SegmentTensor> tensors;
+    for (const WriteItem& item : segment.items) tensors.push_back({item.index.fqn, item.dtype, item.shape, item.chunk, 0, 0, 0});
+    segment.layout = TRY(format::lay_out_segment(std::move(tensors), options_.block_bytes));
+    segment.windows_left = is_one_window(segment) ? 1 : (segment.layout.data_bytes + window_bytes_ - 1) / window_bytes_;
+    windows_ += segment.windows_left;
+  }
+  return {};
+}
+
+Result<std::vector<WriteResult>> SegmentWrite::run(const std::shared_ptr<SegmentWrite>& self, port::Promise<void>& staged) {
+  std::vector<port::Future<void>> others;
+  Status done;
+  for (std::uint64_t i = 0; done && i < writers && i + 1 < self->windows_; ++i) {
+    MARK("segment_write.writers");
+    auto other = port::run_detached<void>(self->env_.tasks, "write windows", self->monitor_, [self] { return self->write_windows(); });
+    if (other) others.push_back(*std::move(other));
+    if (!other) done = fail(std::move(other).error());
+  }
+  if (done) done = self->stage_all();
+  if (!done) self->pipe_.fail(done.error());
+  self->planner_.reset();
+  staged.set(done);
+  self->pipe_.close();
+  const auto note = [&](Status status) {
+    if (done) done = std::move(status);
+  };
+  note(self->write_windows());
+  std::vector<WriteResult> values;
+  for (std::size_t number = 0; done && number < self->values_.size(); ++number)
+    note(self->write_value(self->values_[number], number, values));
+  for (auto& other : others) note(other.get(self->options_.deadline));
+  if (!done) return fail(std::move(done).error());
   std::vector<WriteResult> results;
-  for (Segment& segment : segments) TRY(write(segment, results));
-  for (std::size_t number = 0; number < values_.size(); ++number) TRY(write_value(values_[number], number, results));
-  if (!results.empty()) TRY(env_.storage.sync_directory(directory, deadline));
+  for (const Segment& segment : self->segments_) self->add_results(segment, results);
+  std::ranges::move(values, std::back_inserter(results));
+  if (!results.empty()) TRY(self->env_.storage.sync_directory(self->options_.directory, self->options_.deadline));
   return results;
 }
 
-Status SegmentWrite::stage(Segment& segment) {
-  std::vector<format::SegmentTensor> tensors;
-  for (const Tensor& tensor : segment.tensors)
-    tensors.push_back({tensor.item.index.fqn, tensor.item.dtype, tensor.item.shape, tensor.item.chunk, 0, 0});
-  segment.layout = TRY(format::lay_out_segment(std::move(tensors), block_bytes));
-
-  env_.enter("3 snapshot");
-  const std::uint64_t bytes = segment.layout.file_bytes();
-  segment.staging = TRY(pool_->acquire(bytes, staging_budget_bytes.value_or(std::numeric_limits<std::uint64_t>::max()), deadline));
-  segment.staging.bytes = segment.staging.bytes.first(bytes);
-  std::vector<StagedBox> boxes;
-  for (std::size_t i = 0; i < segment.tensors.size(); ++i) {
-    const format::SegmentTensor& tensor = segment.layout.tensors[i];
-    boxes.push_back(
-        {segment.tensors[i].memory, tensor.box, tensor.shape, tensor.dtype, segment.data().subspan(tensor.offset, tensor.bytes)});
+Status SegmentWrite::stage_all() {
+  if (segments_.empty()) {
+    env_.enter("4 write");
+    return {};
   }
-  segment.digests = TRY(snapshot(env_.device, boxes, segment.staging.owner, deadline));
+  env_.enter("3 snapshot");
+  Stager stager = TRY(Stager::open(env_.device, options_.deadline));
+  for (Segment& segment : segments_) TRY(stage(stager, segment));
   return {};
 }
 
-Status SegmentWrite::write(Segment& segment, std::vector<WriteResult>& results) {
-  env_.enter("4 write");
+Status SegmentWrite::stage(Stager& stager, Segment& segment) {
   const format::SegmentLayout& layout = segment.layout;
-  const Bytes header = format::encode_segment_header(layout, block_digests(segment.data(), layout.block_bytes), directory);
-  std::ranges::copy(header, segment.staging.bytes.begin());
-  const format::SegmentId id{rank, static_cast<std::uint16_t>(segment.number)};
-  TRY(write_new_file(env_.storage, join(directory, format::segment_name(id)),
-                     cut_into_pieces(segment.staging.bytes, block_bytes, segment.staging.owner), deadline));
-  segment.staging = {};
-
-  TensorPlace place;
-  place.segment = format::SegmentRecord{id, layout.file_bytes(), layout.header_bytes, block_digest(header)};
-  for (std::size_t i = 0; i < segment.tensors.size(); ++i) {
-    place.digest = segment.digests[i];
-    results.push_back({segment.tensors[i].item.index, layout.tensors[i].bytes, encode(place)});
-    place.segment.reset();
+  if (is_one_window(segment)) {
+    Window window = TRY(stage_window(stager, segment, 0, layout.data_bytes, layout.header_bytes));
+    std::ranges::copy(encode_header(segment), window.buffer.bytes.begin());
+    return pipe_.push(std::move(window));
+  }
+  for (std::uint64_t begin = 0; begin < layout.data_bytes; begin += window_bytes_) {
+    const std::uint64_t bytes = std::min(window_bytes_, layout.data_bytes - begin);
+    TRY(pipe_.push(TRY(stage_window(stager, segment, begin, bytes, 0))));
   }
   return {};
+}
+
+/// `room`: bytes before the data, for the header.
+Result<SegmentWrite::Window> SegmentWrite::stage_window(Stager& stager, Segment& segment, std::uint64_t begin, std::uint64_t bytes,
+                                                        std::uint64_t room) {
+  const std::uint64_t budget = options_.staging_budget_bytes.value_or(std::numeric_limits<std::uint64_t>::max());
+  Window window{&segment, room == 0 ? segment.layout.header_bytes + begin : 0,
+                TRY(pool_->acquire(room + bytes, budget, options_.deadline))};
+  window.buffer.bytes = window.buffer.bytes.first(room + bytes);
+  TRY(stager.stage(segment.layout, segment.memory, begin, window.buffer.bytes.subspan(room), window.buffer.owner, segment.digests));
+  if (!segment.file) {
+    env_.enter("4 write");
+    const port::FileId file = TRY(env_.storage.create(join(options_.directory, format::segment_name(segment.id)), options_.deadline));
+    segment.file.emplace(env_.storage, file);
+  }
+  return window;
+}
+
+Status SegmentWrite::write_windows() {
+  for (;;) {
+    Result<std::optional<Window>> window = pipe_.pop(options_.deadline);
+    if (!window) return fail(std::move(window).error());
+    if (!*window) return {};
+    if (Status written = write_window(**std::move(window)); !written) {
+      pipe_.fail(written.error());
+      return written;
+    }
+  }
+}
+
+Status SegmentWrite::write_window(Window window) {
+  Segment& segment = *window.segment;
+  const port::WritePiece piece{
+      window.offset, window.buffer.bytes,
+      MUTATE("segment_write.reused_before_written", window.buffer.owner, std::shared_ptr<void>(std::make_shared<int>()))};
+  window.buffer.owner.reset();
+  TRY(env_.storage.write_all(segment.file->id(), {&piece, 1}, options_.deadline));
+  bool last = false;
+  monitor_->change([&] { last = --segment.windows_left == 0; });
+  return last ? finish(segment) : Status();
+}
+
+Status SegmentWrite::finish(Segment& segment) {
+  if (!is_one_window(segment)) {
+    MARK("segment_write.streamed");
+    const SharedBytes header = encode_header(segment);
+    const port::WritePiece piece{0, header.view(), header.owner()};
+    TRY(env_.storage.write_all(segment.file->id(), {&piece, 1}, options_.deadline));
+  }
+  TRY(MUTATE("segment_write.skip_sync", env_.storage.sync(segment.file->id(), options_.deadline), Status()));
+  return segment.file->close();
+}
+
+Bytes SegmentWrite::encode_header(Segment& segment) const {
+  segment.digests.tensors.resize(segment.items.size());
+  Bytes header = format::encode_segment_header(segment.layout, segment.digests.blocks, options_.directory);
+  segment.header_digest = block_digest(header);
+  return header;
 }
 
 Status SegmentWrite::write_value(const Value& value, std::size_t number, std::vector<WriteResult>& results) {
-  env_.enter("4 write");
-  const format::BytesRecord record{rank, static_cast<std::uint32_t>(number), value.bytes.size(), block_digest(value.bytes.view())};
-  TRY(write_new_file(env_.storage, join(directory, record.path()), cut_into_pieces(value.bytes.view(), block_bytes, value.bytes.owner()),
-                     deadline));
+  const format::BytesRecord record{options_.rank, static_cast<std::uint32_t>(number), value.bytes.size(), block_digest(value.bytes.view())};
+  const port::WritePiece piece{0, value.bytes.view(), value.bytes.owner()};
+  TRY(write_new_file(env_.storage, join(options_.directory, record.path()), {&piece, 1}, options_.deadline));
   results.push_back({value.item.index, value.bytes.size(), encode(record)});
   return {};
+}
+
+void SegmentWrite::add_results(const Segment& segment, std::vector<WriteResult>& results) const {
+  TensorPlace place;
+  place.segment = format::SegmentRecord{segment.id, segment.layout.file_bytes(), segment.layout.header_bytes, segment.header_digest};
+  for (std::size_t i = 0; i < segment.items.size(); ++i) {
+    place.digest = segment.digests.tensors[i];
+    results.push_back({segment.items[i].index, segment.layout.tensors[i].bytes, encode(place)});
+    place.segment.reset();
+  }
 }
 
 }  // namespace holdfast::protocol

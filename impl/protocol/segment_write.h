@@ -1,5 +1,9 @@
-// What one rank writes of a save: its boxes as segments, its byte values as files, durably. Runs in a task and owns all that it uses but the
-// tensors' memory, which it lets go when they are staged.
+// What one rank writes of a save: its boxes as segments, its byte values as files, durably. Runs in tasks that own all that they use but the tensors'
+// memory, which they let go when it is staged.
+//
+//   stager: tensors -> windows of staging memory -> pipe -> writers: windows -> files; the header last, then sync
+//
+// A window comes back to the pool when it is written, so that a state larger than the budget streams through it.
 #pragma once
 
 #include <memory>
@@ -8,48 +12,80 @@
 #include <vector>
 
 #include "impl/port/env.h"
+#include "impl/protocol/files.h"
+#include "impl/protocol/pipe.h"
 #include "impl/protocol/segment_result.h"
+#include "impl/protocol/staging.h"
 #include "impl/protocol/staging_pool.h"
 #include "impl/protocol/storage_io.h"
 
 namespace holdfast::protocol {
 
-class SegmentWrite {
- public:
-  SegmentWrite(const port::Env& env, std::shared_ptr<StagingPool> pool) : env_(env), pool_(std::move(pool)) {}
-
+struct SegmentWriteOptions {
   Rank rank;
   std::string directory;  ///< of the attempt, and the generation of its segments
   std::uint32_t block_bytes = 0;
-  std::optional<std::uint64_t> staging_budget_bytes = {};
+  std::optional<std::uint64_t> staging_budget_bytes = {};  ///< none: enough for the whole part
   port::Deadline deadline;
+};
 
-  /// Asks the planner for the memory of every tensor item, and copies the byte values. Errors: the planner's; invalid_argument when what it gives does
-  /// not fit the item.
-  Status take(const SavePlan& plan, std::shared_ptr<SavePlanner> planner);
-  /// 3 snapshot and 4 write. `staged` is told when the tensors are not read any more; the results come when everything is durable.
-  Result<std::vector<WriteResult>> run(port::Promise<void>& staged);
+class SegmentWrite {
+ public:
+  /// Asks the planner for the memory of every tensor item, copies the byte values, and starts 3 snapshot and 4 write.
+  /// Errors: the planner's; invalid_argument when what it gives does not fit the item, when the items do not fit a segment, or when the budget is
+  /// smaller than a page.
+  static Result<Writing> start(const port::Env& env, std::shared_ptr<StagingPool> pool, SegmentWriteOptions options, const SavePlan& plan,
+                               std::shared_ptr<SavePlanner> planner);
 
  private:
-  struct Tensor {
-    WriteItem item;
-    StridedBlock memory;
+  struct Segment {
+    format::SegmentId id;
+    std::vector<WriteItem> items;
+    std::vector<StridedBlock> memory;
+    format::SegmentLayout layout = {};
+    SegmentDigests digests = {};
+    std::optional<OpenFile> file = {};
+    std::uint64_t windows_left = 0;  ///< not yet written; guarded by monitor_
+    BlockDigest header_digest = {};
   };
   struct Value {
     WriteItem item;
     SharedBytes bytes;
   };
-  struct Segment;
+  /// Bytes of a segment's file. The last of a small segment, which is one window, has the header too.
+  struct Window {
+    Segment* segment = nullptr;
+    std::uint64_t offset = 0;  ///< in the file
+    port::Buffer buffer;
+  };
 
-  Status stage(Segment& segment);
-  Status write(Segment& segment, std::vector<WriteResult>& results);
+  SegmentWrite(const port::Env& env, std::shared_ptr<StagingPool> pool, SegmentWriteOptions options);
+  Status take(const SavePlan& plan);
+  Status lay_out();
+  bool is_one_window(const Segment& segment) const { return segment.layout.file_bytes() <= window_bytes_; }
+
+  static Result<std::vector<WriteResult>> run(const std::shared_ptr<SegmentWrite>& self, port::Promise<void>& staged);
+  Status stage_all();
+  Status stage(Stager& stager, Segment& segment);
+  Result<Window> stage_window(Stager& stager, Segment& segment, std::uint64_t begin, std::uint64_t bytes, std::uint64_t room);
+  /// Writes windows until there are no more.
+  Status write_windows();
+  Status write_window(Window window);
+  Status finish(Segment& segment);
+  Bytes encode_header(Segment& segment) const;
   Status write_value(const Value& value, std::size_t number, std::vector<WriteResult>& results);
+  void add_results(const Segment& segment, std::vector<WriteResult>& results) const;
 
   port::Env env_;
   std::shared_ptr<StagingPool> pool_;
-  std::shared_ptr<SavePlanner> planner_;      ///< may own the memory of tensors
-  std::vector<std::vector<Tensor>> tensors_;  ///< by segment
+  SegmentWriteOptions options_;
+  std::shared_ptr<SavePlanner> planner_;  ///< may own the memory of tensors
+  std::vector<Segment> segments_;
   std::vector<Value> values_;
+  std::uint64_t window_bytes_ = 0;
+  std::uint64_t windows_ = 0;  ///< of all segments
+  std::shared_ptr<port::Monitor> monitor_;
+  Pipe<Window> pipe_;
 };
 
 }  // namespace holdfast::protocol

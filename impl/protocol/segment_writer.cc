@@ -40,26 +40,28 @@ Result<std::vector<SavePlan>> SegmentWriter::prepare_global_plan(std::vector<Sav
   // Exclusive: of two coordinators that are alive at once, one gets this name and the other fails here, before anything is written.
   TRY(env_.storage.make_directory(ticket_.directory, role_.reduce));
   TRY(env_.storage.sync_directory("", role_.reduce));
+  TRY(check_alone());
   for (SavePlan& plan : plans) plan.storage_data = encode(ticket_);
   return plans;
 }
 
+/// Two coordinators that saw the same attempts give themselves the same number, at different steps. Each looks again once its directory is there: the
+/// later one of the two sees the other's, and gives way before it has written anything.
+Status SegmentWriter::check_alone() {
+  for (const plan::AttemptId other : TRY(list_attempts(env_.storage, role_.reduce))) {
+    if (other.attempt < attempt_.attempt || other == attempt_) continue;
+    if (!MUTATE("segment_writer.never_gives_way", true, false)) continue;
+    MARK("segment_writer.gave_way");
+    return fail(ErrorCode::already_exists, "begin attempt \"{}\": another coordinator has begun \"{}\"", ticket_.directory,
+                plan::directory_name(other));
+  }
+  return {};
+}
+
 Result<Writing> SegmentWriter::write_data(SavePlan plan, std::shared_ptr<SavePlanner> planner) {
   ticket_ = TRY(decode_ticket(plan.storage_data));
-  auto part = std::make_shared<SegmentWrite>(env_, pool_);
-  part->rank = role_.rank;
-  part->directory = ticket_.directory;
-  part->block_bytes = options_.block_bytes;
-  part->staging_budget_bytes = options_.staging_budget_bytes;
-  part->deadline = role_.work;
-  TRY(part->take(plan, std::move(planner)));
-  // Both words are promises: whoever waits for them may be another task, or nobody.
-  const auto monitor = env_.tasks.make_monitor();
-  const auto staged = std::make_shared<port::Promise<void>>(monitor);
-  const auto written = std::make_shared<port::Promise<std::vector<WriteResult>>>(monitor);
-  Writing writing{staged->future(), written->future()};
-  env_.tasks.detach(TRY(env_.tasks.spawn("write", [part, staged, written] { written->set(part->run(*staged)); })));
-  return writing;
+  return SegmentWrite::start(env_, pool_, {role_.rank, ticket_.directory, options_.block_bytes, options_.staging_budget_bytes, role_.work},
+                             plan, std::move(planner));
 }
 
 Status SegmentWriter::finish(const Metadata& metadata, const std::vector<std::vector<WriteResult>>& results) {
@@ -67,11 +69,18 @@ Status SegmentWriter::finish(const Metadata& metadata, const std::vector<std::ve
   if (MUTATE("segment_writer.delete_before_publish", false, !ticket_.parent.empty())) {
     warn(remove_directory_tree(env_.storage, ticket_.parent, manifest_name, role_.reduce));
   }
-  TRY(publish(metadata, results));
+  const Status published = publish(metadata, results);
+  if (!published && MUTATE("segment_writer.ignores_failed_publish", true, false)) return published;
   env_.enter("8 retire");
   warn(replace_file(env_.storage, "", hint_name, format::encode_hint(ticket_.directory), role_.reduce));
   warn(retire());
   return {};
+}
+
+Result<std::optional<TensorDigest>> SegmentWriter::written_digest(const WriteResult& result, Rank rank) const {
+  if (!result.index.offset) return std::optional<TensorDigest>();
+  const TensorPlace place = TRY(decode_tensor_place(result.storage_data, rank));
+  return std::optional(place.digest);
 }
 
 Status SegmentWriter::publish(const Metadata& metadata, const std::vector<std::vector<WriteResult>>& results) {

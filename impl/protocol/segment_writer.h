@@ -36,11 +36,13 @@ class SegmentWriter : public StorageWriter {
   Result<Writing> write_data(SavePlan plan, std::shared_ptr<SavePlanner> planner) override;
   /// 6 publish, then 8 retire. What retiring cannot do is a warning: the checkpoint is committed.
   Status finish(const Metadata& metadata, const std::vector<std::vector<WriteResult>>& results) override;
+  Result<std::optional<TensorDigest>> written_digest(const WriteResult& result, Rank rank) const override;
 
   const AttemptTicket& ticket() const { return ticket_; }
   const std::vector<std::string>& warnings() const { return warnings_; }
 
  private:
+  Status check_alone();
   Status publish(const Metadata& metadata, const std::vector<std::vector<WriteResult>>& results);
   Status retire();
   void warn(const Status& status);

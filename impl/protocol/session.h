@@ -3,6 +3,7 @@
 
 #include <memory>
 #include <optional>
+#include <vector>
 
 #include "impl/comm/comm.h"
 #include "impl/plan/attempts.h"
@@ -39,6 +40,9 @@ class Session {
   std::optional<plan::AttemptId> last_verified() const { return last_verified_; }
   void verified(plan::AttemptId id) { last_verified_ = id; }
 
+  /// Keeps memory that a device may still use, of a load that was given up, as long as this session.
+  void retain(std::shared_ptr<const void> memory) { retained_.push_back(std::move(memory)); }
+
   /// The save that async_save left running, or null (pending_save.h).
   const std::shared_ptr<PendingState>& pending() const { return pending_; }
   void set_pending(std::shared_ptr<PendingState> pending) { pending_ = std::move(pending); }
@@ -49,6 +53,7 @@ class Session {
   std::shared_ptr<StagingPool> staging_;
   std::optional<plan::AttemptId> last_verified_;
   std::shared_ptr<PendingState> pending_;
+  std::vector<std::shared_ptr<const void>> retained_;
 };
 
 }  // namespace holdfast::protocol

@@ -1,70 +1,192 @@
 #include "impl/protocol/staging.h"
 
+#include <algorithm>
+
+#include "impl/core/mark.h"
+#include "impl/core/mesh_layout.h"
 #include "impl/core/mutate.h"
 
 namespace holdfast::protocol {
 namespace {
 
-/// Creates a stream, lets `enqueue` fill it, waits for the end of it, and gives stream and event back in any case.
-template <typename Enqueue>
-Status on_a_stream(port::Device& device, port::Deadline deadline, Enqueue enqueue) {
-  const port::StreamId stream = TRY(device.create_stream());
-  Status status = enqueue(stream);
-  // Waits also after an error: the copies that were enqueued before it use the caller's memory.
+/// Host memory is staged in groups of so many bytes: both copies of one, and the keys of its digest, stay in a core's cache.
+constexpr std::uint64_t host_group_bytes = 256 << 10;
+
+/// Waits for what `enqueued` on the stream, also after an error: copies that were enqueued before it use the caller's memory.
+Status finish(port::Device& device, port::StreamId stream, Status enqueued, port::Deadline deadline) {
   Result<port::EventId> event = device.record(stream);
-  if (event) {
-    const Status waited = MUTATE("staging.skip_wait", device.synchronize(*event, deadline), Status());
-    if (status) status = waited;
-    device.destroy_event(*event);
-  } else if (status) {
-    status = fail(event.error());
-  }
-  device.destroy_stream(stream);
-  return status;
+  if (!event) return enqueued ? fail(std::move(event).error()) : enqueued;
+  const Status waited = MUTATE("staging.skip_wait", device.synchronize(*event, deadline), Status());
+  device.destroy_event(*event);
+  return enqueued ? waited : enqueued;
 }
 
-TensorDigest staging_digest(const StagedBox& box) {
-  return tensor_digest(packed_block(box.staging.data(), box.box.size, size_bytes(box.dtype)), box.box, box.shape, box.dtype);
+/// A box of a tensor whose bytes are consecutive in the segment.
+struct Part {
+  std::size_t tensor = 0;
+  Box box;  ///< of the whole tensor
+  StridedBlock memory;
+  ByteSpan staging;
+};
+
+void append_parts(const format::SegmentTensor& tensor, std::size_t number, const StridedBlock& memory, std::uint64_t begin, ByteSpan into,
+                  std::vector<Part>& parts) {
+  if (into.size() == tensor.bytes) {
+    parts.push_back({number, tensor.box, memory, into});
+    return;
+  }
+  const std::uint32_t element = memory.element_bytes;
+  std::vector<LocalBox> boxes;
+  append_flat_range({Dims(tensor.box.size.size(), 0), tensor.box.size}, static_cast<std::int64_t>(begin / element),
+                    static_cast<std::int64_t>((begin + into.size()) / element), 0, boxes);
+  for (const LocalBox& local : boxes) {
+    Box box = local.box;
+    for (std::size_t d = 0; d < box.offset.size(); ++d) box.offset[d] += MUTATE("staging.digest_of_wrong_range", tensor.box.offset[d], 0);
+    StridedBlock part = narrow(memory, local.box.offset, local.box.size);
+    const std::size_t bytes = part.bytes();
+    parts.push_back({number, std::move(box), std::move(part), into.first(bytes)});
+    into = into.subspan(bytes);
+  }
 }
 
-Status compare(const std::vector<StagedBox>& boxes, const std::vector<TensorDigest>& device_digests, std::string_view doing) {
-  for (std::size_t i = 0; i < boxes.size(); ++i) {
-    const TensorDigest staged = staging_digest(boxes[i]);
-    if (staged == device_digests[i]) continue;
-    return fail(ErrorCode::corrupt, "{} box {}: staging has digest {}, the device {}", doing, to_string(boxes[i].box), to_string(staged),
-                to_string(device_digests[i]));
+/// What bytes [begin, begin + into.size()) of a segment's data area are.
+std::vector<Part> parts_of(const format::SegmentLayout& layout, std::span<const StridedBlock> memory, std::uint64_t begin, ByteSpan into) {
+  const auto end_of = [](const format::SegmentTensor& tensor) { return tensor.offset + tensor.bytes; };
+  const auto first = std::ranges::upper_bound(layout.tensors, begin, {}, end_of);
+  std::vector<Part> parts;
+  for (auto i = static_cast<std::size_t>(first - layout.tensors.begin()); !into.empty(); ++i) {
+    const format::SegmentTensor& tensor = layout.tensors[i];
+    const auto bytes = static_cast<std::size_t>(std::min<std::uint64_t>(into.size(), end_of(tensor) - begin));
+    if (bytes != 0) append_parts(tensor, i, memory[i], begin - tensor.offset, into.first(bytes), parts);
+    into = into.subspan(bytes);
+    begin += bytes;
   }
-  return {};
+  return parts;
+}
+
+/// Bytes of the longest run of whole inner slices of a tensor that is at most `bytes_max`: cut there, a range is one box.
+std::uint64_t slice_bytes(const format::SegmentTensor& tensor, std::uint64_t bytes_max) {
+  std::uint64_t bytes = size_bytes(tensor.dtype);
+  for (std::size_t d = tensor.box.size.size(); d-- > 0;) {
+    const auto size = static_cast<std::uint64_t>(tensor.box.size[d]);
+    if (size == 0 || size > bytes_max / bytes) break;
+    bytes *= size;
+  }
+  return bytes;
+}
+
+/// Where the group that starts at `begin` ends, at `end` at the latest.
+std::uint64_t group_end(const format::SegmentLayout& layout, std::span<const StridedBlock> memory, std::uint64_t begin, std::uint64_t end) {
+  const std::uint64_t cut = begin + host_group_bytes;
+  if (cut >= end) return end;
+  const auto after = std::ranges::upper_bound(layout.tensors, cut, {}, &format::SegmentTensor::offset);
+  const format::SegmentTensor& tensor = *std::prev(after);
+  // A device copies and digests better in one piece.
+  if (memory[static_cast<std::size_t>(std::prev(after) - layout.tensors.begin())].kind == MemoryKind::device) return end;
+  const std::uint64_t inside = cut - tensor.offset;
+  const std::uint64_t even = cut - inside % slice_bytes(tensor, host_group_bytes / 4);
+  return even > begin ? even : cut;
+}
+
+TensorDigest staging_digest(const Part& part, const format::SegmentTensor& tensor) {
+  return tensor_digest(packed_block(part.staging.data(), part.box.size, part.memory.element_bytes), part.box, tensor.shape, tensor.dtype);
+}
+
+/// Adds staged bytes of one tensor, cut into its blocks. `tensor_ends`: they are its last.
+void add_blocks(ByteView bytes, std::uint32_t block_bytes, bool tensor_ends, SegmentDigests& digests) {
+  while (!bytes.empty()) {
+    const auto taken = static_cast<std::size_t>(std::min<std::uint64_t>(bytes.size(), block_bytes - digests.block_bytes));
+    const bool ends = digests.block_bytes + taken == block_bytes || (tensor_ends && taken == bytes.size());
+    if (ends && digests.block_bytes == 0) {
+      digests.blocks.push_back(block_digest(bytes.first(taken)));
+    } else {
+      digests.block.update(bytes.first(taken));
+      digests.block_bytes = ends ? 0 : digests.block_bytes + taken;
+      if (ends) digests.blocks.push_back(digests.block.finish());
+    }
+    bytes = bytes.subspan(taken);
+  }
 }
 
 }  // namespace
 
-Result<std::vector<TensorDigest>> snapshot(port::Device& device, const std::vector<StagedBox>& boxes, std::shared_ptr<void> staging_owner,
-                                           port::Deadline deadline) {
-  const auto digests = std::make_shared<std::vector<TensorDigest>>(boxes.size());
-  TRY(on_a_stream(device, deadline, [&](port::StreamId stream) -> Status {
-    for (std::size_t i = 0; i < boxes.size(); ++i) {
-      const StagedBox& box = boxes[i];
-      TRY(device.digest(box.block, box.box, box.shape, box.dtype, &(*digests)[i], digests, stream));
-      TRY(device.copy_out(box.block, box.staging, staging_owner, stream));
-    }
-    return {};
-  }));
-  TRY(compare(boxes, *digests, "copy out"));
-  return *digests;
+Result<Stager> Stager::open(port::Device& device, port::Deadline deadline) {
+  const port::StreamId stream = TRY(device.create_stream());
+  return Stager(device, stream, deadline);
 }
 
-Status upload(port::Device& device, const std::vector<StagedBox>& boxes, std::shared_ptr<void> staging_owner, port::Deadline deadline) {
-  const auto digests = std::make_shared<std::vector<TensorDigest>>(boxes.size());
-  TRY(on_a_stream(device, deadline, [&](port::StreamId stream) -> Status {
-    for (std::size_t i = 0; i < boxes.size(); ++i) {
-      const StagedBox& box = boxes[i];
-      TRY(device.copy_in(box.staging, staging_owner, box.block, stream));
-      TRY(device.digest(box.block, box.box, box.shape, box.dtype, &(*digests)[i], digests, stream));
+Stager::~Stager() {
+  if (device_) device_->destroy_stream(stream_);
+}
+
+Status Stager::stage(const format::SegmentLayout& layout, std::span<const StridedBlock> memory, std::uint64_t begin, ByteSpan into,
+                     const std::shared_ptr<void>& owner, SegmentDigests& digests) {
+  struct Kept {
+    std::shared_ptr<void> staging;
+    std::vector<TensorDigest> digests;
+  };
+  digests.tensors.resize(layout.tensors.size());
+  while (!into.empty()) {
+    const auto bytes = static_cast<std::size_t>(group_end(layout, memory, begin, begin + into.size()) - begin);
+    const ByteSpan group = into.first(bytes);
+    const std::vector<Part> parts = parts_of(layout, memory, begin, group);
+    const auto kept = std::make_shared<Kept>(Kept{owner, std::vector<TensorDigest>(parts.size())});
+    const auto enqueue = [&]() -> Status {
+      for (std::size_t i = 0; i < parts.size(); ++i) {
+        const format::SegmentTensor& tensor = layout.tensors[parts[i].tensor];
+        TRY(device_->stage(parts[i].memory, parts[i].box, tensor.shape, tensor.dtype, parts[i].staging, &kept->digests[i], kept, stream_));
+      }
+      return {};
+    };
+    TRY(finish(*device_, stream_, enqueue(), deadline_));
+    for (std::size_t i = 0; i < parts.size(); ++i) {
+      const Part& part = parts[i];
+      const format::SegmentTensor& tensor = layout.tensors[part.tensor];
+      if (part.memory.kind == MemoryKind::device) {
+        const TensorDigest staged = staging_digest(part, tensor);
+        if (staged != kept->digests[i]) {
+          return fail(ErrorCode::corrupt, "copy out \"{}\" box {}: staging has digest {}, the device {}", tensor.name, to_string(part.box),
+                      to_string(staged), to_string(kept->digests[i]));
+        }
+      }
+      digests.tensors[part.tensor] += kept->digests[i];
+      const auto end = static_cast<std::uint64_t>(part.staging.data() - group.data()) + begin + part.staging.size();
+      if (part.staging.size() != tensor.bytes) MARK("staging.tensor_in_parts");
+      add_blocks(part.staging, layout.block_bytes, end == tensor.offset + tensor.bytes, digests);
+    }
+    into = into.subspan(bytes);
+    begin += bytes;
+  }
+  return {};
+}
+
+Status upload(port::Device& device, const std::vector<Upload>& parts, std::shared_ptr<const void> owner, port::Deadline deadline) {
+  struct Kept {
+    std::shared_ptr<const void> staging;
+    std::vector<TensorDigest> digests;
+  };
+  const auto kept = std::make_shared<Kept>(Kept{std::move(owner), std::vector<TensorDigest>(parts.size())});
+  const port::StreamId stream = TRY(device.create_stream());
+  const auto enqueue = [&]() -> Status {
+    for (std::size_t i = 0; i < parts.size(); ++i) {
+      const Upload& part = parts[i];
+      TensorDigest* digest = part.destination.kind == MemoryKind::device ? &kept->digests[i] : nullptr;
+      TRY(device.unstage(part.source, part.box, part.shape, part.dtype, part.destination, digest, kept, stream));
     }
     return {};
-  }));
-  return compare(boxes, *digests, "copy in");
+  };
+  const Status done = finish(device, stream, enqueue(), deadline);
+  device.destroy_stream(stream);
+  TRY(done);
+  for (std::size_t i = 0; i < parts.size(); ++i) {
+    const Upload& part = parts[i];
+    if (part.destination.kind != MemoryKind::device) continue;
+    const TensorDigest staged = tensor_digest(part.source, part.box, part.shape, part.dtype);
+    if (staged == kept->digests[i]) continue;
+    return fail(ErrorCode::corrupt, "copy in box {}: staging has digest {}, the device {}", to_string(part.box), to_string(staged),
+                to_string(kept->digests[i]));
+  }
+  return {};
 }
 
 }  // namespace holdfast::protocol

@@ -1,29 +1,59 @@
-// Copies tensors between the device and host staging, with digests taken where the tensors lie.
+// Moves tensors between the trainer's memory and host staging, and takes their digests where they lie.
 #pragma once
 
+#include <memory>
+#include <span>
 #include <vector>
 
 #include "impl/core/digest.h"
+#include "impl/format/segment.h"
 #include "impl/port/device.h"
 
 namespace holdfast::protocol {
 
-/// One tensor box and where it goes to or comes from in staging.
-struct StagedBox {
-  StridedBlock block;  ///< the trainer's memory
-  Box box;
-  Dims shape;
-  DType dtype = DType::u8;
-  ByteSpan staging;  ///< block.bytes() long
+/// What is known of a segment's data, as far as it is staged.
+struct SegmentDigests {
+  std::vector<TensorDigest> tensors;  ///< of SegmentLayout::tensors, taken from their own memory
+  std::vector<BlockDigest> blocks;    ///< of the staged bytes
+  BlockDigester block;                ///< of the block that is not yet whole
+  std::uint64_t block_bytes = 0;      ///< of it so far
 };
 
-/// Takes the digest of every box on its device, then copies it out to staging; the digests are in the order of the boxes.
-/// Blocks until all of it is done. `staging_owner` keeps the staging memory for copies that outlive a timeout.
-/// Errors: what the device says; corrupt when staging does not hold what the device digested.
-Result<std::vector<TensorDigest>> snapshot(port::Device& device, const std::vector<StagedBox>& boxes, std::shared_ptr<void> staging_owner,
-                                           port::Deadline deadline);
+/// Copies tensors to staging, part by part, in the order of a segment's data. One pass over host memory: each part is copied, and both its digests are
+/// taken, while it is in the cache.
+class Stager {
+ public:
+  /// Creates a stream. Errors: the device's.
+  static Result<Stager> open(port::Device& device, port::Deadline deadline);
+  Stager(Stager&& other) noexcept : device_(std::exchange(other.device_, nullptr)), stream_(other.stream_), deadline_(other.deadline_) {}
+  Stager& operator=(Stager&&) = delete;
+  ~Stager();
 
-/// Copies every box in from staging and checks its digest on the device against that of the staging memory. Blocks until done.
-Status upload(port::Device& device, const std::vector<StagedBox>& boxes, std::shared_ptr<void> staging_owner, port::Deadline deadline);
+  /// Stages bytes [begin, begin + into.size()) of the segment's data area; memory[i] is tensor i's. Calls for one segment follow one another without gaps
+  /// and end at element boundaries. Blocks until all of it is done; `owner` keeps `into` for copies that outlive a timeout.
+  /// Errors: what the device says; timeout; corrupt when staging does not hold what a device digested before it moved the bytes.
+  Status stage(const format::SegmentLayout& layout, std::span<const StridedBlock> memory, std::uint64_t begin, ByteSpan into,
+               const std::shared_ptr<void>& owner, SegmentDigests& digests);
+
+ private:
+  Stager(port::Device& device, port::StreamId stream, port::Deadline deadline) : device_(&device), stream_(stream), deadline_(deadline) {}
+
+  port::Device* device_;
+  port::StreamId stream_;
+  port::Deadline deadline_;
+};
+
+/// A part of a tensor on its way from staging to where it belongs.
+struct Upload {
+  StridedBlock source;  ///< in staging
+  StridedBlock destination;
+  Box box;  ///< of the whole tensor
+  Dims shape;
+  DType dtype = DType::u8;
+};
+
+/// Copies every part to its destination; where that is device memory, checks the destination's digest against that of the source. Blocks until done;
+/// `owner` keeps the sources for copies that outlive a timeout.
+Status upload(port::Device& device, const std::vector<Upload>& parts, std::shared_ptr<const void> owner, port::Deadline deadline);
 
 }  // namespace holdfast::protocol

@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "impl/core/mark.h"
+#include "impl/core/mutate.h"
 
 namespace holdfast::protocol {
 
@@ -22,27 +23,40 @@ struct StagingPool::State {
 
   /// Takes an idle buffer, or reserves room for a new one. False when neither can be had now.
   bool claim(std::size_t bytes, std::uint64_t budget_bytes, Claim& claim) {
-    const auto fits = [&](const port::Buffer& buffer) { return buffer.bytes.size() >= bytes && held_bytes <= budget_bytes; };
-    auto best = idle.end();
-    for (auto buffer = idle.begin(); buffer != idle.end(); ++buffer) {
-      if (fits(*buffer) && (best == idle.end() || buffer->bytes.size() < best->bytes.size())) best = buffer;
-    }
-    if (best != idle.end()) {
-      claim.reused = std::move(*best);
-      idle.erase(best);
-      return true;
-    }
-    std::uint64_t idle_bytes = 0;
-    for (const port::Buffer& buffer : idle) idle_bytes += buffer.bytes.size();
-    if (held_bytes - idle_bytes + bytes > budget_bytes) return false;
-    while (held_bytes + bytes > budget_bytes && !idle.empty()) {
-      held_bytes -= idle.back().bytes.size();
-      claim.freed.push_back(std::move(idle.back()));
-      idle.pop_back();
-    }
+    free_down_to(budget_bytes, claim.freed);
+    if (held_bytes <= budget_bytes && reuse(bytes, claim.reused)) return true;
+    if (MUTATE("staging_pool.budget_ignored", in_use_bytes() + bytes > budget_bytes, false)) return false;
+    free_down_to(budget_bytes - bytes, claim.freed);
     held_bytes += bytes;
     peak_bytes = std::max(peak_bytes, held_bytes);
     return true;
+  }
+
+  /// The smallest that is large enough; of equal ones the one used last, which may still be in the cache.
+  bool reuse(std::size_t bytes, port::Buffer& reused) {
+    auto best = idle.end();
+    for (auto buffer = idle.begin(); buffer != idle.end(); ++buffer) {
+      const bool fits = buffer->bytes.size() >= bytes;
+      if (fits && (best == idle.end() || buffer->bytes.size() <= best->bytes.size())) best = buffer;
+    }
+    if (best == idle.end()) return false;
+    reused = std::move(*best);
+    idle.erase(best);
+    return true;
+  }
+
+  void free_down_to(std::uint64_t bytes, std::vector<port::Buffer>& freed) {
+    while (held_bytes > bytes && !idle.empty()) {
+      held_bytes -= idle.back().bytes.size();
+      freed.push_back(std::move(idle.back()));
+      idle.pop_back();
+    }
+  }
+
+  std::uint64_t in_use_bytes() const {
+    std::uint64_t bytes = held_bytes;
+    for (const port::Buffer& buffer : idle) bytes -= buffer.bytes.size();
+    return bytes;
   }
 
   void give_back(port::Buffer& buffer) {
@@ -95,12 +109,9 @@ Result<port::Buffer> StagingPool::acquire(std::size_t bytes, std::uint64_t budge
   return port::Buffer{span, std::shared_ptr<void>(span.data(), give_back), MemoryKind::host};
 }
 
-void StagingPool::trim() {
+void StagingPool::trim(std::uint64_t bytes) {
   std::vector<port::Buffer> freed;
-  state_->monitor->change([&] {
-    freed.swap(state_->idle);
-    for (const port::Buffer& buffer : freed) state_->held_bytes -= buffer.bytes.size();
-  });
+  state_->monitor->change([&] { state_->free_down_to(bytes, freed); });
 }
 
 std::uint64_t StagingPool::held_bytes() const {

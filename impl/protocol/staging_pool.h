@@ -23,8 +23,8 @@ class StagingPool {
   /// Errors: invalid_argument when `bytes` alone is more than the budget; timeout; what the device says.
   Result<port::Buffer> acquire(std::size_t bytes, std::uint64_t budget_bytes, port::Deadline deadline);
 
-  /// Frees what is idle.
-  void trim();
+  /// Frees idle buffers until no more than `bytes` are held, or none is idle.
+  void trim(std::uint64_t bytes);
 
   std::uint64_t held_bytes() const;  ///< in use and idle
   std::uint64_t peak_bytes() const;  ///< the most that was ever held

@@ -32,16 +32,22 @@ Status look_into(port::Storage& storage, plan::AttemptId id, Survey& found, port
 
 }  // namespace
 
-Result<Survey> survey(port::Storage& storage, port::Deadline deadline) {
-  Survey found;
+Result<std::vector<plan::AttemptId>> list_attempts(port::Storage& storage, port::Deadline deadline) {
+  std::vector<plan::AttemptId> all;
   Result<std::vector<port::DirectoryEntry>> entries = storage.list("", deadline);
-  if (!entries && entries.error().code == ErrorCode::not_found) return found;
+  if (!entries && entries.error().code == ErrorCode::not_found) return all;
   if (!entries) return fail(within(entries.error(), "survey the checkpoints"));
   for (const port::DirectoryEntry& entry : *entries) {
     const auto id = plan::parse_directory_name(entry.name);
-    if (entry.directory && id) found.all.push_back(*id);
+    if (entry.directory && id) all.push_back(*id);
   }
-  std::ranges::sort(found.all, [](const auto& a, const auto& b) { return std::pair(a.attempt, a.step) > std::pair(b.attempt, b.step); });
+  std::ranges::sort(all, [](const auto& a, const auto& b) { return std::pair(a.attempt, a.step) > std::pair(b.attempt, b.step); });
+  return all;
+}
+
+Result<Survey> survey(port::Storage& storage, port::Deadline deadline) {
+  Survey found;
+  found.all = TRY(list_attempts(storage, deadline));
   for (const plan::AttemptId id : found.all) TRY(look_into(storage, id, found, deadline));
   std::ranges::sort(found.committed, [](const auto& a, const auto& b) { return plan::newer(a.committed, b.committed); });
   return found;

@@ -33,6 +33,9 @@ struct Survey {
   std::vector<plan::AttemptId> all;          ///< every attempt, committed or not
 };
 
+/// The attempt directories, by number from the highest, of equal ones by step from the highest. None when there is no root. Errors: of listing the root.
+Result<std::vector<plan::AttemptId>> list_attempts(port::Storage& storage, port::Deadline deadline);
+
 /// Looks at every attempt directory; a root that does not exist or is empty gives an empty survey.
 /// Errors: what listing the root or reading a MANIFEST gives, other than damage, which is part of the answer.
 Result<Survey> survey(port::Storage& storage, port::Deadline deadline);

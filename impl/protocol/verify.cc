@@ -105,20 +105,16 @@ class Verifier {
 
   /// Reads blocks [first, end); on damage looks at them one by one, so that every damaged block is named.
   Status check_blocks(SegmentFile& file, std::uint32_t number, std::size_t first, std::size_t end, Bytes& data) {
-    std::vector<bool> wanted(file.header().layout.block_count(), false);
-    for (std::size_t block = first; block < end; ++block) wanted[block] = true;
-    const auto runs = file.read_blocks(wanted, deadline_());
-    if (runs) {
-      for (const SegmentFile::Run& run : *runs) {
-        data.insert(data.end(), run.bytes->begin(), run.bytes->end());
-        report_.bytes += run.bytes->size();
-      }
+    const Result<SharedBytes> bytes = file.read_blocks(first, end, deadline_());
+    if (bytes) {
+      data.insert(data.end(), bytes->view().begin(), bytes->view().end());
+      report_.bytes += bytes->size();
       if (progress_) progress_(report_);
       return {};
     }
-    if (runs.error().code != ErrorCode::corrupt) return fail(runs.error());  // not damage: nothing can be said of this segment
+    if (bytes.error().code != ErrorCode::corrupt) return fail(bytes.error());  // not damage: nothing can be said of this segment
     broken_segments_.insert(number);
-    if (end - first == 1) return found(file.path(), runs.error());
+    if (end - first == 1) return found(file.path(), bytes.error());
     const std::size_t middle = first + (end - first) / 2;
     TRY(check_blocks(file, number, first, middle, data));
     return check_blocks(file, number, middle, end, data);

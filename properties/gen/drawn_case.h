@@ -33,6 +33,7 @@ struct Outcome {
   std::uint64_t cases = 0;     ///< that passed
   std::string failure;         ///< empty, or what did not hold in the smallest case found
   std::string counterexample;  ///< show() of that case
+  std::string counted = {};    ///< what beside cases was counted, for the report; may be empty
 };
 
 /// Draws cases until one fails or all hold; shrinks the one that fails. `holds` gives nothing, or what is wrong. Not re-entrant: RapidCheck's state is

@@ -97,8 +97,12 @@ Placement draw_placement(const MeshLayout& layout, const Dims& shape, std::size_
 void draw_flat_cut(const Dims& shape, MeshLayout& layout) {
   auto axes = replicated_axes(layout);
   if (axes.empty() || below(2) == 0) return;
-  if (axes.size() > 1 && below(2) == 0) axes.pop_back();
-  FlatCut flat{{axes.begin(), axes.end()}, below(6), 1, 1 + below(3)};
+  std::vector<int> inner;
+  if (axes.size() > 1 && below(2) == 0) {
+    if (below(2) == 0) inner.push_back(axes.back());
+    axes.pop_back();
+  }
+  FlatCut flat{{axes.begin(), axes.end()}, below(6), 1, 1 + below(3), {inner.begin(), inner.end()}, 1 + below(4)};
   std::int64_t runs = 1;
   for (const int axis : axes) runs *= layout.mesh.axes[static_cast<std::size_t>(axis)].size;
   flat.run = (flat.offset + uncut_elements(layout, shape, 0) + runs - 1) / runs + below(3);

@@ -11,6 +11,7 @@
 #include "properties/main/worlds.h"
 #include "properties/mutants/mutants.h"
 #include "properties/property.h"
+#include "reports/publish.h"
 #include "sim/engine_thread.h"
 
 namespace {
@@ -27,6 +28,8 @@ struct Arguments {
   bool mutants = false;
   std::string engine;  ///< empty: fiber, and not said
   bool compare_engines = false;
+  std::string mutant;
+  reports::Publication publication;
 };
 
 enum class Exit : int { good = 0, bad = 1, no_verdict = 2 };
@@ -36,6 +39,8 @@ struct Report {
   EnginesCompared engines;
   std::string cause;
   nlohmann::json rows = nlohmann::json::array();
+  reports::CampaignReport page;
+  std::vector<reports::JunitCase> junit;
 };
 
 bool runs_in(const Property& property, const std::string& world) {
@@ -49,6 +54,48 @@ void require_marks(const Property& property, const std::map<std::string, std::ui
     const auto hits = [&](const auto& marks) { return marks.contains(mark) ? marks.at(mark) : 0; };
     if (outcome.failure.empty() && hits(after) == hits(before)) outcome.failure = "NOT EXERCISED: the mark " + mark + " was not reached";
   }
+}
+
+std::string replay_command(const Property& property, const Arguments& arguments) {
+  const std::string program = arguments.mutant.empty() ? "holdfast-validate" : "holdfast-validate-mutants --mutant " + arguments.mutant;
+  return fmt::format("{} --world {} --property {} --cases {} --seed {}", program, arguments.world, property.id, arguments.draw.cases,
+                     arguments.draw.seed);
+}
+
+std::string title_of(const Property& property) { return fmt::format("{} [{}]", property.id, property.invariants); }
+
+/// One property for continuous integration; `seconds` only of one that ran.
+void add_to_reports(const Property& property, const gen::Outcome& outcome, double seconds, const Arguments& arguments, Report& report) {
+  const bool passed = outcome.failure.empty();
+  const std::string suite = "holdfast-validate." + arguments.world;
+  report.page.acts.push_back({title_of(property),
+                              passed ? reports::ReportVerdict::good : reports::ReportVerdict::bad,
+                              fmt::format("{} cases. {}", outcome.cases, property.statement),
+                              {},
+                              {}});
+  if (passed) {
+    report.junit.push_back({suite, property.id, seconds, reports::JunitOutcome::passed, "", ""});
+    return;
+  }
+  const std::string replay = replay_command(property, arguments);
+  report.junit.push_back(
+      {suite, property.id, seconds, reports::JunitOutcome::failed, outcome.failure,
+       fmt::format("{}\n{}\nin the case\n{}\nreplay: {}", property.statement, outcome.failure, outcome.counterexample, replay)});
+  report.page.failures.push_back({"property", property.id, outcome.failure, fmt::format("{}", arguments.draw.seed), replay, 0, 0, {}});
+}
+
+/// The reports that were asked for. Errors: as reports::publish.
+Status publish(Report& report, const Arguments& arguments, double seconds) {
+  reports::CampaignReport& page = report.page;
+  page.name = fmt::format("Holdfast's properties in world {}", arguments.world);
+  page.seed = fmt::format("{}", arguments.draw.seed);
+  page.command =
+      fmt::format("holdfast-validate --world {} --cases {} --seed {}", arguments.world, arguments.draw.cases, arguments.draw.seed);
+  page.started = reports::utc("%Y-%m-%d %H:%M:%S UTC");
+  page.duration_s = seconds;
+  page.machine = reports::machine();
+  page.counts.runs = report.cases;
+  return reports::publish(page, report.junit, arguments.publication);
 }
 
 void run_property(const Property& property, World& world, const Arguments& arguments, Report& report) {
@@ -70,15 +117,17 @@ void run_property(const Property& property, World& world, const Arguments& argum
                          {"cases", outcome.cases},
                          {"seconds", seconds},
                          {"runs_compared", engines.runs},
+                         {"counted", outcome.counted},
                          {"failure", outcome.failure},
                          {"counterexample", outcome.counterexample}});
+  add_to_reports(property, outcome, seconds, arguments, report);
   if (!arguments.json) fmt::print("{} {:18} {:7} cases {:8.2f} s\n", passed ? "ok  " : "FAIL", property.id, outcome.cases, seconds);
+  if (!outcome.counted.empty() && !arguments.json) fmt::print("     {}\n", outcome.counted);
   if (!passed && !arguments.json) fmt::print("     {}\n     in the case\n{}\n", outcome.failure, outcome.counterexample);
   std::fflush(stdout);
   if (!passed && report.cause.empty()) {
-    report.cause =
-        fmt::format("FAIL world={} prop={} {:.90} | holdfast-validate --world {} --property {} --cases {} --seed {}", arguments.world,
-                    property.id, outcome.failure, arguments.world, property.id, arguments.draw.cases, arguments.draw.seed);
+    report.cause = fmt::format("FAIL world={} prop={} {:.90} | {}", arguments.world, property.id, outcome.failure,
+                               replay_command(property, arguments));
   }
 }
 
@@ -86,10 +135,13 @@ void skip_property(const Property& property, const Arguments& arguments, Report&
   ++report.skipped;
   const std::string reason = fmt::format("needs the simulator's faults and crashes, which {} has not", arguments.world);
   report.rows.push_back({{"property", property.id}, {"world", arguments.world}, {"skipped", reason}});
+  report.junit.push_back({"holdfast-validate." + arguments.world, property.id, 0, reports::JunitOutcome::skipped, reason, ""});
+  report.page.acts.push_back({title_of(property), reports::ReportVerdict::none, "skipped: " + reason, {}, {}});
   if (!arguments.json) fmt::print("skip {:18} {}\n", property.id, reason);
 }
 
 Exit run_catalogue(World& world, const Arguments& arguments) {
+  const auto start = std::chrono::steady_clock::now();
   Report report;
   bool known = arguments.property.empty();
   for (const Property& property : catalogue()) {
@@ -108,6 +160,8 @@ Exit run_catalogue(World& world, const Arguments& arguments) {
   if (arguments.json)
     fmt::print("{}\n",
                nlohmann::json{{"holdfast", 1}, {"validate", report.rows}, {"seed", arguments.draw.seed}, {"marks", mark_hits()}}.dump());
+  const Status published = publish(report, arguments, std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count());
+  if (!published) fmt::print(stderr, "holdfast-validate: {}\n", published.error().message);
   if (report.failed != 0) {
     fmt::print(arguments.json ? stderr : stdout, "{}\n", report.cause);
     return Exit::bad;
@@ -126,7 +180,7 @@ Exit run_catalogue(World& world, const Arguments& arguments) {
   }
   fmt::print(arguments.json ? stderr : stdout, "PASS world={} properties={} skipped={} cases={} seed={}: no violation found{}\n",
              arguments.world, report.passed, report.skipped, report.cases, arguments.draw.seed, engines);
-  return Exit::good;
+  return published ? Exit::good : Exit::no_verdict;
 }
 
 void list_properties() {
@@ -201,8 +255,14 @@ Exit run(const Arguments& arguments) {
   }
 #ifdef HOLDFAST_MUTANTS
   if (arguments.mutants) return kill_mutants(**world, arguments);
+  const auto& known = properties::mutants();
+  if (!arguments.mutant.empty() && std::ranges::find(known, arguments.mutant, &Mutant::id) == known.end()) {
+    fmt::print(stderr, "holdfast-validate: mutant \"{}\": there is none of that name; --mutants shows them\n", arguments.mutant);
+    return Exit::no_verdict;
+  }
+  holdfast::mutants::activate(arguments.mutant);
 #else
-  if (arguments.mutants) {
+  if (arguments.mutants || !arguments.mutant.empty()) {
     fmt::print(stderr, "holdfast-validate: this build holds no mutants; holdfast-validate-mutants does\n");
     return Exit::no_verdict;
   }
@@ -230,7 +290,12 @@ int main(int argc, char** argv) {
                "check on both engines, and compare every run with the same one on the other");
   app.add_flag("--list", arguments.list, "show the properties and end");
   app.add_flag("--json", arguments.json, "one object on stdout");
-  app.add_flag("--mutants", arguments.mutants, "in the mutant build: every planted bug must be caught");
+  CLI::Option* const mutants = app.add_flag("--mutants", arguments.mutants, "in the mutant build: every planted bug must be caught");
+  app.add_option("--mutant", arguments.mutant, "in the mutant build: with this planted bug")->excludes(mutants);
+  app.add_option("--junit", arguments.publication.junit, "write JUnit XML there, a test case a property")->excludes(mutants);
+  app.add_option("--summary", arguments.publication.summary,
+                 "write a summary in Markdown there; it is also appended to the file that GITHUB_STEP_SUMMARY names, if any")
+      ->excludes(mutants);
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {

@@ -2,31 +2,12 @@
 
 #include <algorithm>
 
-#include "impl/core/check.h"
-#include "properties/workload/judge.h"
-
 namespace holdfast::properties::museum {
 namespace {
 
 constexpr port::Duration patience = std::chrono::seconds(20);
-constexpr std::size_t shard_bytes = 3 * 4096;
-constexpr int old_version = 1, new_version = 2;
 
 std::string shard_name(Rank rank) { return fmt::format("__{}_0.distcp", rank); }
-
-Bytes shard_of(Rank rank, int version) {
-  Bytes bytes(shard_bytes);
-  for (std::size_t i = 0; i < bytes.size(); ++i)
-    bytes[i] = static_cast<std::byte>(i * 7 + i / 4096 + static_cast<std::size_t>(16 * version + rank.value + 1));
-  return bytes;
-}
-
-/// What the metadata says: how long a shard is. Nothing else of it matters here.
-Bytes metadata_bytes() {
-  const std::string text = fmt::format("shards of {} bytes", shard_bytes);
-  const auto view = std::as_bytes(std::span(text));
-  return {view.begin(), view.end()};
-}
 
 /// Makes the name as open(O_CREAT | O_TRUNC) does: an old file of that name has lost its bytes, the new ones are not stored yet.
 Result<port::FileId> create_truncated(port::Storage& storage, const std::string& path, port::Deadline deadline) {
@@ -67,62 +48,49 @@ Result<Bytes> read_file(port::Storage& storage, const std::string& path, port::D
 SharedBytes word(bool yes) { return Bytes{yes ? std::byte{1} : std::byte{0}}; }
 bool says_yes(const Result<SharedBytes>& message) { return message && message->view().size() == 1 && message->view()[0] == std::byte{1}; }
 
+Status not_committed() { return fail(ErrorCode::aborted, "the checkpoint was not committed"); }
+
 }  // namespace
 
-std::string FileProtocol::directory(int version) const {
-  return habits_.overwrites_in_place ? "checkpoint" : fmt::format("checkpoint-{}", version);
+std::string FileProtocol::directory(Step step) const {
+  return habits_.overwrites_in_place ? "checkpoint" : fmt::format("checkpoint-{}", step);
 }
 
-sim::Disk FileProtocol::prepare() {
-  sim::Disk disk;
-  sim::Scenario scenario;
-  scenario.world_size = world_size();
-  scenario.random_latency = false;
-  const sim::Trace trace =
-      sim::run(scenario, disk, [&](const port::Env& env, Rank rank) { CHECK(save(env, rank, old_version), "prepare"); });
-  CHECK(trace.all_returned(), "prepare: {}", trace.deadlock);
-  disk.settle();
-  return disk;
-}
+/// What the metadata says: how long a shard is. Nothing else of it matters here.
+Bytes FileProtocol::metadata_bytes() const { return to_bytes(as_bytes(fmt::format("shards of {} bytes", state_bytes()))); }
 
-void FileProtocol::begin() {
-  committed_.assign(static_cast<std::size_t>(world_size()), false);
-  loaded_.assign(static_cast<std::size_t>(world_size()), {"was not run", {}});
-}
-
-void FileProtocol::act(const port::Env& env, Rank rank) { committed_[static_cast<std::size_t>(rank.value)] = save(env, rank, new_version); }
-
-bool FileProtocol::save(const port::Env& env, Rank rank, int version) const {
+Status FileProtocol::save(const port::Env& env, Rank rank, Step step, ByteView state) const {
   const port::Deadline deadline = env.clock.after(patience);
   env.enter("4 write");
-  Status wrote = write_shard(env, rank, version, deadline);
-  if (rank == Rank{0}) return coordinate(env, std::move(wrote), version, deadline);
+  Status wrote = write_shard(env, rank, step, state, deadline);
+  if (rank == Rank{0}) return coordinate(env, std::move(wrote), step, deadline);
   env.enter("5 agree");
-  if (!env.net.send(Rank{0}, {1, 1}, word(wrote || !habits_.tells_failures), deadline)) return false;
-  return says_yes(env.net.receive(Rank{0}, {1, 2}, deadline)) && wrote;
+  TRY(env.net.send(Rank{0}, {1, 1}, word(wrote || !habits_.tells_failures), deadline));
+  if (!says_yes(env.net.receive(Rank{0}, {1, 2}, deadline))) return not_committed();
+  return wrote;
 }
 
-Status FileProtocol::write_shard(const port::Env& env, Rank rank, int version, port::Deadline deadline) const {
-  const Status made = env.storage.make_directory(directory(version), deadline);
+Status FileProtocol::write_shard(const port::Env& env, Rank rank, Step step, ByteView state, port::Deadline deadline) const {
+  const Status made = env.storage.make_directory(directory(step), deadline);
   if (!made && made.error().code != ErrorCode::already_exists) return made;
   const Sync sync = habits_.syncs_data ? Sync::after_the_bytes : Sync::none;
-  return write_file(env.storage, fmt::format("{}/{}", directory(version), shard_name(rank)), shard_of(rank, version), sync, deadline);
+  return write_file(env.storage, fmt::format("{}/{}", directory(step), shard_name(rank)), to_bytes(state), sync, deadline);
 }
 
-bool FileProtocol::coordinate(const port::Env& env, Status own, int version, port::Deadline deadline) const {
+Status FileProtocol::coordinate(const port::Env& env, Status own, Step step, port::Deadline deadline) const {
   env.enter("5 agree");
   bool all = own.has_value();
   for (int r = 1; r < world_size(); ++r) all = says_yes(env.net.receive(Rank{r}, {1, 1}, deadline)) && all;
   env.enter("6 publish");
-  const bool committed = all && publish(env, version, deadline).has_value();
+  const Status published = all ? publish(env, step, deadline) : not_committed();
   env.enter("7 outcome");
   // Who does not hear it counts the save as not committed: nothing is lost by that.
-  for (int r = 1; r < world_size(); ++r) static_cast<void>(env.net.send(Rank{r}, {1, 2}, word(committed), deadline));
-  return committed;
+  for (int r = 1; r < world_size(); ++r) static_cast<void>(env.net.send(Rank{r}, {1, 2}, word(published.has_value()), deadline));
+  return published;
 }
 
-Status FileProtocol::publish(const port::Env& env, int version, port::Deadline deadline) const {
-  const std::string home = directory(version), name = home + "/.metadata", temporary = name + ".tmp";
+Status FileProtocol::publish(const port::Env& env, Step step, port::Deadline deadline) const {
+  const std::string home = directory(step), name = home + "/.metadata", temporary = name + ".tmp";
   if (habits_.syncs_directories) TRY(env.storage.sync_directory(home, deadline));
   if (habits_.metadata == MetadataWrite::in_place) return write_file(env.storage, name, metadata_bytes(), Sync::none, deadline);
   const Sync sync = habits_.metadata == MetadataWrite::synced_then_renamed ? Sync::after_the_bytes : Sync::before_the_bytes;
@@ -148,56 +116,15 @@ Result<std::string> FileProtocol::newest(const port::Env& env, port::Deadline de
   return found;
 }
 
-Result<std::optional<int>> FileProtocol::load(const port::Env& env, Rank rank) const {
+Result<Bytes> FileProtocol::load(const port::Env& env, Rank rank) const {
   const port::Deadline deadline = env.clock.after(patience);
   const std::string home = TRY(newest(env, deadline));
   if (TRY(read_file(env.storage, home + "/.metadata", deadline)) != metadata_bytes())
     return fail(ErrorCode::corrupt, "\"{}/.metadata\" cannot be read", home);
-  const Bytes shard = TRY(read_file(env.storage, fmt::format("{}/{}", home, shard_name(rank)), deadline));
-  if (shard.size() < shard_bytes)
-    return fail(ErrorCode::corrupt, "\"{}/{}\" has {} bytes of {}", home, shard_name(rank), shard.size(), shard_bytes);
-  for (const int version : {old_version, new_version}) {
-    if (shard == shard_of(rank, version)) return version;
-  }
-  return std::nullopt;
-}
-
-void FileProtocol::recover(const port::Env& env, Rank rank) {
-  Loaded& result = loaded_[static_cast<std::size_t>(rank.value)] = {};
-  const auto version = load(env, rank);
-  if (version) {
-    result.version = *version;
-  } else {
-    result.error = fmt::format("{}", version.error());
-  }
-}
-
-bool FileProtocol::noticed() const { return std::ranges::find(committed_, false) != committed_.end(); }
-
-Verdict FileProtocol::judge(const sim::Trace& act, const sim::Trace& recovery, const sim::Disk& /*disk*/) {
-  Verdict verdict;
-  judge_run(act, "save", verdict);
-  judge_run(recovery, "recovery", verdict);
-  const auto violation = [&](std::string_view property, std::string text) {
-    verdict.push_back({VerdictClass::safety, std::string(property), std::move(text)});
-  };
-  const bool committed = std::ranges::find(committed_, true) != committed_.end();
-  for (std::size_t r = 0; r < loaded_.size(); ++r) {
-    const Loaded& loaded = loaded_[r];
-    if (!loaded.error.empty()) {
-      violation(committed ? "S2" : "S3",
-                fmt::format("after recovery, rank {}: {}: {}", r,
-                            committed ? "a save that reported success does not load" : "no checkpoint loads", loaded.error));
-    } else if (!loaded.version) {
-      violation("S1", fmt::format("after recovery, rank {}: its shard holds the bytes of neither save", r));
-    } else if (*loaded.version != loaded_[0].version.value_or(*loaded.version)) {
-      violation("S1", fmt::format("after recovery rank 0 holds save {}, rank {} save {}: old and new values mixed", *loaded_[0].version, r,
-                                  *loaded.version));
-    } else if (committed && *loaded.version == old_version) {
-      violation("S2", fmt::format("after recovery, rank {}: a save that reported success is gone, the old one is loaded", r));
-    }
-  }
-  return verdict;
+  Bytes shard = TRY(read_file(env.storage, fmt::format("{}/{}", home, shard_name(rank)), deadline));
+  if (shard.size() < state_bytes())
+    return fail(ErrorCode::corrupt, "\"{}/{}\" has {} bytes of {}", home, shard_name(rank), shard.size(), state_bytes());
+  return shard;
 }
 
 }  // namespace holdfast::properties::museum

@@ -1,11 +1,9 @@
 // A small model of a checkpoint that is a file a rank and one metadata file, written with the habits, good and bad, of public code.
 #pragma once
 
-#include <optional>
 #include <string>
-#include <vector>
 
-#include "sim/workload.h"
+#include "sim/save_routine.h"
 
 namespace holdfast::properties::museum {
 
@@ -25,38 +23,28 @@ struct FileHabits {
   bool tells_failures = true;  ///< a rank whose write failed says so; else it only says that it is done
 };
 
-/// The story of every exhibit: two ranks with a committed checkpoint save the next one; then new processes load the newest. Judged by S1,
-/// S2, S3 and judge_run.
-class FileProtocol : public sim::Workload {
+/// The routine of every exhibit: two ranks with a shard each, and a metadata file that rank 0 writes once all have told it that they are done.
+class FileProtocol : public sim::SaveRoutine {
  public:
   FileProtocol(std::string name, const FileHabits& habits) : name_(std::move(name)), habits_(habits) {}
 
   std::string name() const override { return name_; }
   int world_size() const override { return 2; }
-  sim::Disk prepare() override;
-  void begin() override;
-  void act(const port::Env& env, Rank rank) override;
-  void recover(const port::Env& env, Rank rank) override;
-  bool noticed() const override;
-  Verdict judge(const sim::Trace& act, const sim::Trace& recovery, const sim::Disk& disk) override;
+  /// Success: committed, as far as this rank knows.
+  Status save(const port::Env& env, Rank rank, Step step, ByteView state) const override;
+  /// From the last directory that holds metadata.
+  Result<Bytes> load(const port::Env& env, Rank rank) const override;
 
  private:
-  struct Loaded {
-    std::string error;
-    std::optional<int> version;  ///< none: neither version's bytes
-  };
-  bool save(const port::Env& env, Rank rank, int version) const;  ///< true: reported as committed
-  Status write_shard(const port::Env& env, Rank rank, int version, port::Deadline deadline) const;
-  Status publish(const port::Env& env, int version, port::Deadline deadline) const;
-  bool coordinate(const port::Env& env, Status own, int version, port::Deadline deadline) const;
+  Status write_shard(const port::Env& env, Rank rank, Step step, ByteView state, port::Deadline deadline) const;
+  Status publish(const port::Env& env, Step step, port::Deadline deadline) const;
+  Status coordinate(const port::Env& env, Status own, Step step, port::Deadline deadline) const;
   Result<std::string> newest(const port::Env& env, port::Deadline deadline) const;
-  Result<std::optional<int>> load(const port::Env& env, Rank rank) const;
-  std::string directory(int version) const;
+  std::string directory(Step step) const;
+  Bytes metadata_bytes() const;
 
   std::string name_;
   FileHabits habits_;
-  std::vector<bool> committed_;
-  std::vector<Loaded> loaded_;
 };
 
 }  // namespace holdfast::properties::museum

@@ -17,9 +17,9 @@ constexpr FileHabits deaf_coordinator{.tells_failures = false};
 
 template <const FileHabits& habits>
 std::unique_ptr<sim::Workload> faulty() {
-  return std::make_unique<FileProtocol>("faulty", habits);
+  return sim::make_workload(std::make_shared<FileProtocol>("faulty", habits));
 }
-std::unique_ptr<sim::Workload> fixed() { return std::make_unique<FileProtocol>("fixed", FileHabits{}); }
+std::unique_ptr<sim::Workload> fixed() { return sim::make_workload(std::make_shared<FileProtocol>("fixed", FileHabits{})); }
 
 }  // namespace
 

@@ -62,15 +62,13 @@ class ContextDevice : public port::Device {
   void destroy_stream(port::StreamId stream) override {
     in([&] { device_.destroy_stream(stream); });
   }
-  Status copy_out(const StridedBlock& source, ByteSpan destination, std::shared_ptr<void> owner, port::StreamId stream) override {
-    return in([&] { return device_.copy_out(source, destination, std::move(owner), stream); });
+  Status stage(const StridedBlock& source, const Box& box, const Dims& shape, DType dtype, ByteSpan destination, TensorDigest* digest,
+               std::shared_ptr<void> owner, port::StreamId stream) override {
+    return in([&] { return device_.stage(source, box, shape, dtype, destination, digest, std::move(owner), stream); });
   }
-  Status copy_in(ByteView source, std::shared_ptr<const void> owner, const StridedBlock& destination, port::StreamId stream) override {
-    return in([&] { return device_.copy_in(source, std::move(owner), destination, stream); });
-  }
-  Status digest(const StridedBlock& block, const Box& box, const Dims& shape, DType dtype, TensorDigest* out, std::shared_ptr<void> owner,
-                port::StreamId stream) override {
-    return in([&] { return device_.digest(block, box, shape, dtype, out, std::move(owner), stream); });
+  Status unstage(const StridedBlock& source, const Box& box, const Dims& shape, DType dtype, const StridedBlock& destination,
+                 TensorDigest* digest, std::shared_ptr<const void> owner, port::StreamId stream) override {
+    return in([&] { return device_.unstage(source, box, shape, dtype, destination, digest, std::move(owner), stream); });
   }
   Result<port::EventId> record(port::StreamId stream) override {
     return in([&] { return device_.record(stream); });

@@ -18,18 +18,6 @@ bool was_hit(const sim::Trace& act, Rank rank) {
 
 }  // namespace
 
-void judge_run(const sim::Trace& trace, std::string_view phase, Verdict& verdict) {
-  if (!trace.harness_error.empty()) add(verdict, VerdictClass::harness, "harness", fmt::format("{}: {}", phase, trace.harness_error));
-  if (!trace.deadlock.empty()) add(verdict, VerdictClass::liveness, "L1", fmt::format("{}: deadlock: {}", phase, trace.deadlock));
-  for (std::size_t r = 0; r < trace.ends.size(); ++r) {
-    if (trace.ends[r].how == sim::RankEnd::threw) {
-      add(verdict, VerdictClass::crash, "L1", fmt::format("{}: rank {} ended by an exception: {}", phase, r, trace.ends[r].what));
-    }
-  }
-  for (const sim::Leak& leak : trace.leaks) add(verdict, VerdictClass::safety, "L4", fmt::format("{}: {}", phase, to_string(leak)));
-  for (const std::string& misuse : trace.misuse) add(verdict, VerdictClass::safety, "S10", fmt::format("{}: {}", phase, misuse));
-}
-
 void judge_agreement(const SaveResults& saves, Verdict& verdict) {
   std::optional<std::size_t> committed, failed;
   for (std::size_t r = 0; r < saves.size(); ++r) {
@@ -80,6 +68,14 @@ void judge_attribution(const SaveResults& saves, const sim::Trace& act, Verdict&
       return;
     }
   }
+}
+
+std::optional<std::string> debris(const sim::Disk& disk) {
+  for (const std::string& path : disk.paths()) {
+    const std::string top = path.substr(0, path.find('/'));
+    if (top != "latest" && !disk.read_file(top + "/MANIFEST")) return path;
+  }
+  return std::nullopt;
 }
 
 }  // namespace holdfast::properties

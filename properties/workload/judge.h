@@ -7,17 +7,18 @@
 
 #include "impl/core/verdict.h"
 #include "impl/protocol/save.h"
+#include "sim/disk.h"
 #include "sim/trace.h"
 
 namespace holdfast::properties {
 
 using SaveResults = std::vector<std::optional<protocol::Checkpointed<protocol::Saved>>>;
 
-/// L1, L4, S10: every rank is back, nothing is left open, no door was misused.
-void judge_run(const sim::Trace& trace, std::string_view phase, Verdict& verdict);
 /// S5: the survivors' outcomes go together.
 void judge_agreement(const SaveResults& saves, Verdict& verdict);
 /// A1, A4: nobody is blamed but ranks where a fault was injected; without a fault nothing fails.
 void judge_attribution(const SaveResults& saves, const sim::Trace& act, Verdict& verdict);
+/// L4: a file that belongs neither to a committed attempt nor to the hint; none after a good save.
+std::optional<std::string> debris(const sim::Disk& disk);
 
 }  // namespace holdfast::properties

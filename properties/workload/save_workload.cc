@@ -9,6 +9,7 @@
 #include "impl/protocol/recover.h"
 #include "properties/gen/layout_file.h"
 #include "properties/workload/judge.h"
+#include "sim/judge.h"
 
 namespace holdfast::properties {
 namespace {
@@ -20,8 +21,6 @@ gen::WholeValues values_of(const gen::StateSpec& spec, const std::optional<gen::
   return real ? gen::changed(*real, version) : make_values(spec, version);
 }
 
-std::string first_component(const std::string& path) { return path.substr(0, path.find('/')); }
-
 }  // namespace
 
 SaveWorkload::SaveWorkload(gen::StateSpec spec, SaveWorkloadOptions options)
@@ -30,21 +29,26 @@ SaveWorkload::SaveWorkload(gen::StateSpec spec, SaveWorkloadOptions options)
   for (int r = 0; r < spec_.world_size; ++r) states_.push_back(make_state(spec_, Rank{r}, new_));
 }
 
-sim::Disk SaveWorkload::prepare() {
+sim::Disk storage_with_checkpoint(const gen::StateSpec& spec, const gen::WholeValues& values, Rank coordinator,
+                                  const protocol::SaveOptions& options) {
   sim::Disk disk;
   sim::Scenario scenario;
-  scenario.world_size = spec_.world_size;
+  scenario.world_size = spec.world_size;
   scenario.random_latency = false;
   const sim::Trace trace = sim::run(scenario, disk, [&](const port::Env& env, Rank rank) {
-    const gen::RankState state = make_state(spec_, rank, old_);
-    protocol::Session session(env, {.coordinator = options_.coordinator});
-    const auto saved =
-        protocol::save(session, state.dict, {.step = old_step, .deadline = options_.deadline, .block_bytes = options_.block_bytes});
+    const gen::RankState state = make_state(spec, rank, values);
+    protocol::Session session(env, {.coordinator = coordinator});
+    const auto saved = protocol::save(session, state.dict, options);
     CHECK(saved.has_value(), "prepare: {}", to_string(saved.error()));
   });
   CHECK(trace.all_returned(), "prepare: {}", trace.deadlock);
   disk.settle();
   return disk;
+}
+
+sim::Disk SaveWorkload::prepare() {
+  return storage_with_checkpoint(spec_, old_, options_.coordinator,
+                                 {.step = old_step, .deadline = options_.deadline, .block_bytes = options_.block_bytes});
 }
 
 void SaveWorkload::begin() {
@@ -126,8 +130,8 @@ bool SaveWorkload::noticed() const {
 
 Verdict SaveWorkload::judge(const sim::Trace& act, const sim::Trace& recovery, const sim::Disk& disk) {
   Verdict verdict;
-  judge_run(act, "save", verdict);
-  judge_run(recovery, "recovery", verdict);
+  sim::judge_run(act, "save", verdict);
+  sim::judge_run(recovery, "recovery", verdict);
   judge_agreement(saves_, verdict);
   judge_attribution(saves_, act, verdict);
 
@@ -167,16 +171,9 @@ Verdict SaveWorkload::judge(const sim::Trace& act, const sim::Trace& recovery, c
     verdict.push_back({VerdictClass::safety, "S5",
                        fmt::format("ranks loaded different checkpoints: {} and {}", loaded.begin()->first, loaded.rbegin()->first)});
   }
-  if (options_.save_again && verdict.empty()) {
-    for (const std::string& path : disk.paths()) {
-      const std::string top = first_component(path);
-      const bool known = top == "latest" || disk.read_file(top + "/MANIFEST").has_value();
-      if (!known) {
-        verdict.push_back({VerdictClass::safety, "L4", fmt::format("after recovery and another save \"{}\" is still there", path)});
-        break;
-      }
-    }
-  }
+  if (!options_.save_again || !verdict.empty()) return verdict;
+  if (const auto left = debris(disk))
+    verdict.push_back({VerdictClass::safety, "L4", fmt::format("after recovery and another save \"{}\" is still there", *left)});
   return verdict;
 }
 

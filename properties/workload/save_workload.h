@@ -13,12 +13,16 @@
 
 namespace holdfast::properties {
 
+/// A storage on which a job saved `values`, without faults, and nothing is pending.
+sim::Disk storage_with_checkpoint(const gen::StateSpec& spec, const gen::WholeValues& values, Rank coordinator,
+                                  const protocol::SaveOptions& options);
+
 struct SaveWorkloadOptions {
   std::string name = "save-over-existing";
   Rank coordinator;
   std::uint32_t block_bytes = 4096;
   port::Duration deadline = std::chrono::seconds(20);  ///< of each save and load, in virtual time
-  bool async = false;      ///< by async_save; the trainer changes and frees its tensors at once, then waits
+  bool async = false;                                  ///< by async_save; the trainer changes and frees its tensors at once, then waits
   bool save_again = true;  ///< after recovery: a fault-free save must succeed and be loaded (L2), leaving no debris (L4)
   std::optional<gen::StateSpec> recovered_spec = {};  ///< the layout of the job after recovery; none: the same
   std::optional<gen::WholeValues> values = {};        ///< real values to save first, then changed ones (gen::changed); none: made by a rule

@@ -2,7 +2,6 @@
 
 #include <algorithm>
 
-#include "impl/core/mark.h"
 #include "impl/plan/save_plan.h"
 #include "reports/dot.h"
 #include "reports/plan_picture.h"
@@ -14,16 +13,6 @@ namespace {
 using reports::ReportAct;
 using reports::ReportTable;
 using reports::ReportVerdict;
-
-std::string step_name(const std::string& step) { return step.empty() ? "start" : step; }
-
-std::map<Cell, CellCount> cells_of(const std::vector<Pass>& passes) {
-  std::map<Cell, CellCount> cells;
-  for (const Pass& pass : passes) {
-    for (const auto& [cell, count] : pass.outcome.totals.coverage) cells[cell] += count;
-  }
-  return cells;
-}
 
 /// Enumerated, fired, consequential, detected, condemned, by kind of fault and protocol step.
 ReportTable fault_table(const Pass& pass) {
@@ -72,18 +61,6 @@ std::string text_of(const Pass& pass) {
 
 }  // namespace
 
-FaultSums sums_of(const CampaignTotals& totals) {
-  FaultSums sums;
-  for (const auto& [cell, count] : totals.coverage) {
-    sums.enumerated += count.enumerated;
-    sums.fired += count.fired;
-    sums.consequential += count.consequential;
-    sums.detected += count.detected;
-    sums.failed += count.failed;
-  }
-  return sums;
-}
-
 ReportAct act_of(const Caught& bug) {
   ReportAct act;
   act.title = fmt::format("First act, {}: {}", bug.missed.empty() ? "caught" : "NOT CAUGHT", bug.title);
@@ -119,37 +96,10 @@ ReportAct act_of(const Job& job, const std::vector<Pass>& passes, const std::str
   return act;
 }
 
-reports::ReportCounts counts_of(const std::vector<Pass>& passes) {
-  reports::ReportCounts counts;
-  for (const Pass& pass : passes) {
-    const CampaignTotals& totals = pass.outcome.totals;
-    const FaultSums sums = sums_of(totals);
-    counts.runs += totals.cases;
-    counts.events += totals.events;
-    counts.door_calls += totals.door_calls;
-    counts.faults_enumerated += sums.enumerated;
-    counts.faults_fired += sums.fired;
-    counts.faults_consequential += sums.consequential;
-    counts.faults_detected += sums.detected;
-  }
-  return counts;
-}
-
-reports::ReportCoverage coverage_of(const std::vector<Pass>& passes) {
-  const std::map<Cell, CellCount> cells = cells_of(passes);
-  reports::ReportCoverage coverage;
-  for (const auto& [cell, count] : cells) {
-    if (std::ranges::find(coverage.steps, step_name(cell.step)) == coverage.steps.end()) coverage.steps.push_back(step_name(cell.step));
-  }
-  for (std::size_t kind = 0; kind < fault_kinds; ++kind) {
-    coverage.fault_kinds.emplace_back(to_string(static_cast<FaultKind>(kind)));
-    coverage.cells.emplace_back(coverage.steps.size(), reports::CoverageCell{0, 0, false});
-  }
-  for (const auto& [cell, count] : cells) {
-    const auto step = std::ranges::find(coverage.steps, step_name(cell.step)) - coverage.steps.begin();
-    coverage.cells[static_cast<std::size_t>(cell.kind)][static_cast<std::size_t>(step)] = {count.fired, count.failed, true};
-  }
-  return coverage;
+CampaignTotals totals_of(const std::vector<Pass>& passes) {
+  std::vector<CampaignTotals> parts;
+  for (const Pass& pass : passes) parts.push_back(pass.outcome.totals);
+  return merged(parts, parts.size() * CampaignOptions().failures_max);
 }
 
 reports::ReportFailure failure_of(const FailureFile& failure, const std::string& path) {
@@ -164,12 +114,6 @@ reports::ReportFailure failure_of(const FailureFile& failure, const std::string&
           {space_time(told.record, "What happened", failure.signature.message)}};
 }
 
-std::vector<reports::ReportMark> marks_so_far() {
-  std::vector<reports::ReportMark> marks;
-  for (const auto& [name, hits] : mark_hits()) marks.push_back({name, hits});
-  return marks;
-}
-
 Result<std::string> save_plan_svg(const Job& job) {
   const properties::gen::WholeValues values = job.values ? *job.values : make_values(job.spec, 1);
   std::vector<SavePlan> local;
@@ -177,7 +121,7 @@ Result<std::string> save_plan_svg(const Job& job) {
     local.push_back(TRY(plan::local_save_plan(make_state(job.spec, Rank{r}, values).dict)));
   }
   const plan::GlobalSavePlan global = TRY(plan::global_save_plan(local));
-  return reports::render_svg(reports::save_plan_dot(global.plans, global.metadata, {}, {{}, &local}));
+  return reports::render_svg(reports::save_plan_dot(reports::writes_of(global.plans, &local)));
 }
 
 }  // namespace holdfast::sim::program

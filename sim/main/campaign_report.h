@@ -6,6 +6,7 @@
 #include "reports/campaign_report.h"
 #include "sim/main/known_bug.h"
 #include "sim/main/parallel.h"
+#include "sim/testing/totals.h"
 
 namespace holdfast::sim::program {
 
@@ -20,17 +21,11 @@ struct Pass {
 reports::ReportAct act_of(const Caught& bug);
 /// With the save plan of the job drawn; `plan_svg` empty leaves it out.
 reports::ReportAct act_of(const Job& job, const std::vector<Pass>& passes, const std::string& plan_svg);
-reports::ReportCounts counts_of(const std::vector<Pass>& passes);
-reports::ReportCoverage coverage_of(const std::vector<Pass>& passes);
+/// The passes as one campaign.
+CampaignTotals totals_of(const std::vector<Pass>& passes);
 reports::ReportFailure failure_of(const FailureFile& failure, const std::string& path);
-std::vector<reports::ReportMark> marks_so_far();
 
 /// Who writes what, by Graphviz. Errors: unsupported without the program dot.
 Result<std::string> save_plan_svg(const Job& job);
-
-struct FaultSums {
-  std::uint64_t enumerated = 0, fired = 0, consequential = 0, detected = 0, failed = 0;
-};
-FaultSums sums_of(const CampaignTotals& totals);
 
 }  // namespace holdfast::sim::program

@@ -3,14 +3,12 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <charconv>
 #include <cstdio>
 
 namespace holdfast::sim::program {
 namespace {
 
 constexpr int json_version = 1;
-constexpr std::size_t commit_id_digits = 40, seed_digits = 16;
 constexpr auto bar_interval = std::chrono::milliseconds(200);
 constexpr auto line_interval = std::chrono::seconds(10);
 constexpr std::size_t bar_width = 30;
@@ -74,23 +72,6 @@ void Progress::tick(std::uint64_t done, std::uint64_t failed) {
   }
   const std::size_t full = total_ == 0 ? 0 : static_cast<std::size_t>(bar_width * std::min(done, total_) / total_);
   fmt::print(stderr, "\r\x1b[K[{}{}] {}", std::string(full, '#'), std::string(bar_width - full, '.'), text);
-}
-
-Result<std::uint64_t> parse_seed(const std::string& text) {
-  std::string_view digits = text;
-  int base = 10;
-  if (digits.starts_with("0x")) {
-    digits.remove_prefix(2);
-    base = 16;
-  } else if (digits.size() == commit_id_digits) {
-    digits = digits.substr(0, seed_digits);
-    base = 16;
-  }
-  std::uint64_t seed = 0;
-  const auto [end, failed] = std::from_chars(digits.data(), digits.data() + digits.size(), seed, base);
-  if (!digits.empty() && failed == std::errc() && end == digits.data() + digits.size()) return seed;
-  return fail(ErrorCode::invalid_argument, "seed \"{}\": expected a decimal number, 0x and hex digits, or a commit id of 40 hex digits",
-              text);
 }
 
 }  // namespace holdfast::sim::program

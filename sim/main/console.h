@@ -46,7 +46,4 @@ class Progress {
   bool drawn_ = false;
 };
 
-/// Decimal, 0x-hex or a 40-hex commit id (its first 16 digits). Errors: invalid_argument.
-Result<std::uint64_t> parse_seed(const std::string& text);
-
 }  // namespace holdfast::sim::program

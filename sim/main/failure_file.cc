@@ -1,12 +1,8 @@
 #include "sim/main/failure_file.h"
 
-#include <algorithm>
-#include <cerrno>
-#include <cstdio>
-#include <cstring>
-#include <filesystem>
-
 #include "properties/gen/layout_file.h"
+#include "reports/publish.h"
+#include "sim/testing/story.h"
 
 namespace holdfast::sim::program {
 namespace {
@@ -24,7 +20,7 @@ Result<Enum> named(const Json& name, std::size_t first, std::size_t count, std::
   return fail(ErrorCode::corrupt, "a failure file's {}: found {}", what, name.dump());
 }
 
-constexpr std::size_t models = 3, error_codes = 13, verdict_classes = 6;
+constexpr std::size_t error_codes = 13, verdict_classes = 6;
 
 std::string hex(std::uint64_t value) { return fmt::format("{:016x}", value); }
 
@@ -54,7 +50,7 @@ Json to_json(const Case& test) {
 Result<Case> case_from_json(const Json& json) {
   Case test;
   test.scenario.seed = from_hex(json.at("seed"));
-  test.scenario.persistence = TRY(named<PersistenceModel>(json.at("persistence"), 0, models, "persistence model"));
+  test.scenario.persistence = TRY(named<PersistenceModel>(json.at("persistence"), 0, persistence_models, "persistence model"));
   test.scenario.random_latency = json.at("random_latency").get<bool>();
   test.power_loss_after = json.at("power_loss_after").get<bool>();
   for (const Json& row : json.at("faults")) {
@@ -128,18 +124,6 @@ Result<FailureFile> read_failure_file(const std::string& path) {
   return failure;
 }
 
-Status write_text_file(const std::string& path, std::string_view text) {
-  std::error_code failed;
-  const auto folder = std::filesystem::path(path).parent_path();
-  if (!folder.empty()) std::filesystem::create_directories(folder, failed);
-  std::FILE* const file = failed ? nullptr : std::fopen(path.c_str(), "wb");
-  const bool written = file && std::fwrite(text.data(), 1, text.size(), file) == text.size();
-  const int reason = errno;
-  const bool closed = file && std::fclose(file) == 0;
-  if (written && closed) return {};
-  return fail(ErrorCode::io_error, "write \"{}\": {}", path, failed ? failed.message() : std::strerror(reason));
-}
-
 Status write_failure_file(const std::string& path, const FailureFile& failure) {
   const Json json{{"format", format_name},
                   {"version", format_version},
@@ -161,7 +145,7 @@ Status write_failure_file(const std::string& path, const FailureFile& failure) {
                     {"decisions_after", failure.decisions_after},
                     {"runs", failure.shrink_runs},
                     {"history", failure.shrink_history}}}};
-  return write_text_file(path, json.dump(1, ' ', false, Json::error_handler_t::replace) + "\n");
+  return reports::write_text_file(path, json.dump(1, ' ', false, Json::error_handler_t::replace) + "\n");
 }
 
 std::string describe(const Job& job) {
@@ -169,20 +153,6 @@ std::string describe(const Job& job) {
   if (job.workload == "save") text += fmt::format(", {} ranks, {} tensors", job.spec.world_size, job.spec.tensors.size());
   if (!job.mutant.empty()) text += ", mutant " + job.mutant;
   return text;
-}
-
-std::string describe(const Fault& fault) {
-  std::string text = to_string(fault.kind);
-  if (fault.kind == FaultKind::error_before || fault.kind == FaultKind::error_after) text += fmt::format(" ({})", to_string(fault.error));
-  return text + fmt::format(" at door call {} of rank {}", fault.site.ordinal, fault.site.rank);
-}
-
-std::string describe(const Case& test) {
-  std::string text;
-  for (const Fault& fault : test.scenario.faults) text += fmt::format("{}{}", text.empty() ? "" : ", ", describe(fault));
-  if (text.empty()) text = "no fault";
-  if (test.power_loss_after) text += ", power lost afterwards";
-  return text + fmt::format(", persistence {}", to_string(test.scenario.persistence));
 }
 
 std::string failure_line(const FailureFile& failure, const std::string& path) {

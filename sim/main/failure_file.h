@@ -29,15 +29,11 @@ Result<FailureFile> read_failure_file(const std::string& path);
 Result<std::string> planted_bug_of(const std::string& path);
 /// Makes the folders. Errors: io_error.
 Status write_failure_file(const std::string& path, const FailureFile& failure);
-Status write_text_file(const std::string& path, std::string_view text);
 
 /// "FAIL class=safety prop=S3 ... | holdfast sim replay PATH", at most 200 characters.
 std::string failure_line(const FailureFile& failure, const std::string& path);
 /// "save, 4 ranks, mutant x".
 std::string describe(const Job& job);
-/// "power_loss at door call 12 of rank 3".
-std::string describe(const Fault& fault);
-std::string describe(const Case& test);
 
 /// Shrinks a failure of a campaign over `job` and makes it a file's content.
 FailureFile shrunk_failure(const Job& job, std::uint64_t seed, const Failure& failure);

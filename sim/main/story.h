@@ -1,21 +1,10 @@
-// A failing case told: what happened on which rank, in words and as a trace to draw.
+// The case of a failure file run again and told.
 #pragma once
 
-#include <string>
-#include <vector>
-
-#include "impl/core/event.h"
 #include "sim/main/failure_file.h"
+#include "sim/testing/story.h"
 
 namespace holdfast::sim::program {
-
-struct Story {
-  std::string beginning;                         ///< lines: the job and what was injected
-  std::vector<std::vector<std::string>> events;  ///< the calls that matter: the columns of event_columns()
-  std::string ending;                            ///< lines: the crash, how the ranks ended, what recovery found
-};
-std::vector<std::string> event_columns();
-std::string to_string(const Story& story);
 
 struct Retold {
   Story story;

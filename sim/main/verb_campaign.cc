@@ -1,13 +1,11 @@
-#include <sys/utsname.h>
-
-#include <ctime>
 #include <filesystem>
-#include <thread>
 
 #include "reports/html.h"
 #include "reports/json.h"
+#include "reports/publish.h"
 #include "sim/main/campaign_report.h"
 #include "sim/main/verbs.h"
+#include "sim/testing/arguments.h"
 
 namespace holdfast::sim::program {
 namespace {
@@ -16,20 +14,6 @@ using Clock = std::chrono::steady_clock;
 
 constexpr std::uint64_t twice_every = 50;
 constexpr std::size_t failures_shrunk_max = 5;
-
-std::string utc(const char* format) {
-  const std::time_t now = std::time(nullptr);
-  std::tm parts{};
-  ::gmtime_r(&now, &parts);
-  char text[32];
-  return {text, std::strftime(text, sizeof text, format, &parts)};
-}
-
-std::string machine() {
-  utsname name{};
-  ::uname(&name);
-  return fmt::format("{} {} {}, {} cores", name.sysname, name.release, name.machine, std::thread::hardware_concurrency());
-}
 
 std::string command_of(const CampaignArguments& arguments, std::uint64_t seed) {
   std::string text = fmt::format("holdfast sim campaign --ranks {} --seeds {} --seed {} --time {}s", arguments.ranks, arguments.seeds, seed,
@@ -44,12 +28,12 @@ class Campaign {
   Campaign(const CampaignArguments& arguments, const Console& console, std::uint64_t seed, Job job)
       : arguments_(arguments), console_(console), seed_(seed), job_(std::move(job)), threads_(threads_of(arguments.jobs)),
         start_(Clock::now()) {
-    folder_ = fmt::format("{}/campaign/{}-{}", arguments.out, utc("%Y%m%dT%H%M%SZ"), seed);
+    folder_ = fmt::format("{}/campaign/{}-{}", arguments.out, reports::utc("%Y%m%dT%H%M%SZ"), seed);
     report_.name = fmt::format("Holdfast campaign, {} on {} ranks", job_.layout.substr(job_.layout.rfind('/') + 1), job_.spec.world_size);
     report_.seed = fmt::format("{}", seed);
     report_.command = command_of(arguments, seed);
-    report_.started = utc("%Y-%m-%d %H:%M:%S UTC");
-    report_.machine = machine();
+    report_.started = reports::utc("%Y-%m-%d %H:%M:%S UTC");
+    report_.machine = reports::machine();
   }
 
   Exit run() {
@@ -155,12 +139,13 @@ class Campaign {
       console_.note(fmt::format("no picture of the save plan: {}", svg.error()));
     }
     report_.acts.push_back(act_of(job_, passes_, plan_svg));
-    report_.counts = counts_of(passes_);
-    report_.coverage = coverage_of(passes_);
+    const CampaignTotals totals = totals_of(passes_);
+    report_.counts = counts_of(totals);
+    report_.coverage = coverage_of(totals);
     report_.marks = marks_so_far();
     report_.duration_s = elapsed();
-    TRY(write_text_file(folder_ + "/report.html", reports::html_report(report_)));
-    TRY(write_text_file(folder_ + "/report.json", reports::to_json(report_)));
+    TRY(reports::write_text_file(folder_ + "/report.html", reports::html_report(report_)));
+    TRY(reports::write_text_file(folder_ + "/report.json", reports::to_json(report_)));
     const std::filesystem::path latest = std::filesystem::path(arguments_.out) / "campaign" / "latest";
     std::error_code failed;
     std::filesystem::remove(latest, failed);

@@ -1,4 +1,5 @@
 #include "reports/json.h"
+#include "reports/publish.h"
 #include "sim/main/failure_file.h"
 #include "sim/main/story.h"
 #include "sim/main/subprocess.h"
@@ -32,7 +33,7 @@ Exit replay_verb(const ReplayArguments& arguments, const Console& console) {
   }
   const Retold told = retell(*failure);
   if (!arguments.trace.empty()) {
-    if (const Status written = write_text_file(arguments.trace, reports::to_json(told.record)); !written)
+    if (const Status written = reports::write_text_file(arguments.trace, reports::to_json(told.record)); !written)
       return console.give_up(written.error());
   }
   if (!console.json) fmt::print("{}", to_string(told.story));

@@ -4,6 +4,7 @@
 #include "impl/core/mark.h"
 #include "sim/main/failure_file.h"
 #include "sim/main/verbs.h"
+#include "sim/testing/arguments.h"
 
 namespace holdfast::sim::program {
 namespace {
@@ -52,19 +53,6 @@ Exit report_failure(const Job& job, const ParallelOutcome& outcome, std::uint64_
                        {"message", file.signature.message},
                        {"file", path}};
   return console.finish(Exit::bad, object, failure_line(file, path));
-}
-
-Result<std::vector<FaultKind>> parse_kinds(const std::vector<std::string>& names) {
-  std::vector<FaultKind> kinds;
-  for (const std::string& name : names) {
-    const std::size_t before = kinds.size();
-    for (std::size_t kind = 0; kind < fault_kinds; ++kind) {
-      if (name == to_string(static_cast<FaultKind>(kind))) kinds.push_back(static_cast<FaultKind>(kind));
-    }
-    if (kinds.size() == before)
-      return fail(ErrorCode::invalid_argument, "kind of fault \"{}\": there is none of that name; --help lists them", name);
-  }
-  return kinds;
 }
 
 Exit run_cases(const RunArguments& arguments, Cases cases, const Console& console) {

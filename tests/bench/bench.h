@@ -41,11 +41,36 @@ class Stopwatch {
   double cpu_;
 };
 
+/// A folder on a disk (/tmp is often memory), gone with its owner.
+class Folder {
+ public:
+  Folder();
+  ~Folder();
+  Folder(const Folder&) = delete;
+  Folder& operator=(const Folder&) = delete;
+  const std::string& path() const { return path_; }
+
+ private:
+  std::string path_;
+};
+
+/// Peak memory of the process since it was last reset, in bytes. Errors: io_error where the system does not tell.
+Status reset_peak_memory();
+Result<std::uint64_t> peak_memory();
+
 double median(std::vector<double> values);  ///< requires one
 
 /// The manifest of Llama-3.1-405B's ranks: its size, and what writing it and finding one tensor in it take.
 Status bench_format(const Request& request);
+/// Planning the saves of Llama-3.1-405B's ranks, from their serialised plans to the replies and the manifest; and a rank's own part of it.
+Status bench_plan(const Request& request);
 /// The simulator: how many cases a second, and what a save costs its coordinator.
 Status bench_sim(const Request& request);
+
+/// Durable saves and verified loads, and how much a load by other ranks reads.
+Status bench_io(const Request& request);
+
+/// PosixStorage: durable writes and cold reads of large files, against the ceiling of the machine.
+Status bench_storage(const Request& request);
 
 }  // namespace holdfast::bench

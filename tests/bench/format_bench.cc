@@ -18,7 +18,7 @@ std::uint64_t mix(std::uint64_t x) {
   return x ^ (x >> 27);
 }
 
-format::Manifest symbolic_manifest(std::int64_t dp) {
+Result<format::Manifest> symbolic_manifest(std::int64_t dp) {
   format::Manifest manifest{Step{100000}, 7,  7, "step-99000.a6", static_cast<std::int32_t>(dp * llama_405b_ranks_a_dp), 1 << 20, {},
                             {},           {}, {}};
   for (std::int32_t rank = 0; rank < manifest.world_size; ++rank) {
@@ -28,7 +28,7 @@ format::Manifest symbolic_manifest(std::int64_t dp) {
     }
   }
   std::uint64_t number = 0;
-  for (LayoutItem& item : llama_405b_written(dp)) {
+  for (LayoutItem& item : TRY(llama_405b_written(dp))) {
     const std::uint64_t noise = mix(++number);
     TensorMetadata metadata{item.dtype, item.shape, ChunkSet(item.layout, item.shape)};
     manifest.tensors.emplace(std::move(item.fqn), format::TensorRecord{std::move(metadata), {}, {{noise, mix(noise)}}});
@@ -118,7 +118,7 @@ Status measure_reading(const Request& request, const format::Manifest& manifest,
 Status bench_manifest(const Request& request) {
   const std::string where = "405b@16384";
   if (!request.wants(where)) return {};
-  format::Manifest manifest = symbolic_manifest(request.quick ? 2 : 128);
+  format::Manifest manifest = TRY(symbolic_manifest(request.quick ? 2 : 128));
   const std::uint64_t segments = manifest.segments.size();
   SharedBytes bytes = format::encode_manifest(manifest);
   request.report(
@@ -137,7 +137,7 @@ Status bench_manifest(const Request& request) {
 Status bench_encode(const Request& request) {
   const std::string where = "405b@131072";
   if (!request.wants(where)) return {};
-  const format::Manifest manifest = symbolic_manifest(request.quick ? 2 : 1024);
+  const format::Manifest manifest = TRY(symbolic_manifest(request.quick ? 2 : 1024));
   std::uint64_t size = 0;
   const double seconds = time(request.quick ? 1 : 5, [&](int) { size = format::encode_manifest(manifest).size(); });
   request.report({"encode " + where, seconds, "s", 0.3, size, dtypes});
@@ -149,7 +149,7 @@ Status bench_segment_header(const Request& request) {
   const std::string where = "tensors=1000";
   if (!request.wants(where)) return {};
   std::vector<format::SegmentTensor> tensors;
-  for (const LayoutItem& item : llama_405b_held(128)) {
+  for (const LayoutItem& item : TRY(llama_405b_held(128))) {
     const auto row = static_cast<std::int64_t>(10 * tensors.size());
     if (tensors.size() < 1000) tensors.push_back({item.fqn, DType::f32, {53248, 16384}, {{row, 0}, {10, 16384}}, 0, 0});
   }

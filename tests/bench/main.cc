@@ -20,7 +20,10 @@ struct Benchmark {
   const char* name;
   Status (*run)(const Request&);
 };
-constexpr std::array benchmarks = {Benchmark{"format", bench_format}, Benchmark{"sim", bench_sim}};
+constexpr std::array benchmarks = {
+    Benchmark{"format", bench_format}, Benchmark{"io", bench_io},           Benchmark{"plan", bench_plan},
+    Benchmark{"sim", bench_sim},       Benchmark{"storage", bench_storage},
+};
 
 enum class Exit : int { good = 0, bad = 1, no_verdict = 2 };
 
@@ -101,7 +104,7 @@ int main(int argc, char** argv) {
   bool json = false;
   app.add_option("name", name, "what to measure: " + names())->required();
   app.add_flag("--json", json, "one JSON object a line");
-  app.add_option("--only", request.only, "sizes to measure, as they end the cases' names: ranks=4,ranks=64")->delimiter(',');
+  app.add_option("--only", request.only, "sizes to measure, as they end the cases' names: ranks=4,405b@8960")->delimiter(',');
   app.add_flag("--quick", request.quick, "every case once and briefly: shows that it works, measures nothing");
   try {
     app.parse(argc, argv);

@@ -4,21 +4,32 @@ import subprocess
 import sys
 
 SIZES = ["ranks=4", "ranks=64"]  # larger ones take long under a sanitizer
+FILES = ["p=1", "p=2"]
 FIELDS = ["bench", "case", "value", "unit", "of", "ratio", "bytes", "dtype", "command", "machine"]
 RUNS = ["runs", "cpu rate", "events", "door calls"]
 SAVES = ["save bytes", "save rounds", "save memory"]
+MOVES = ["write", "read", "cpu write", "cpu read"]
 READS = ["manifest", "lookup", "lookup and open", "metadata"]
-CASES = {
-    "sim": {f"{what} {size}" for what in RUNS for size in SIZES} | {f"{what} ranks=64" for what in SAVES},
-    "format": {f"{what} {form}405b@16384" for what in READS for form in ["", "enumerated "]}
-    | {"manifest unshared 405b@16384", "encode 405b@131072", "segment header tensors=1000"},
+PLANS = ["cold", "cold wall", "chunk", "input", "replies", "different replies", "manifest", "memory", "imbalance"]
+BENCHES = {
+    "format": ([], {f"{what} {form}405b@16384" for what in READS for form in ["", "enumerated "]}
+               | {"manifest unshared 405b@16384", "encode 405b@131072", "segment header tensors=1000"}),
+    "plan": ([], {f"{what} 405b@{ranks}" for what in PLANS for ranks in [8960, 16384, 131072]}
+             | {f"{what} 405b@16384" for what in ["warm", "warm coordinator"]} | {"across boxes=50000", "across items boxes=50000"}),
+    "sim": (SIZES, {f"{what} {size}" for what in RUNS for size in SIZES} | {f"{what} ranks=64" for what in SAVES}),
+    "storage": (FILES, {f"{what} {size}" for what in MOVES for size in FILES}),
 }
+# A system where there is nothing to measure says so; that it does is all there is to test then.
+REFUSALS = ["I/O ceiling: io_uring: ", "I/O ceiling: /var/tmp/"]
 
 
-def check(program, name, only):
-    command = [program, name, "--json", "--quick"] + (["--only", ",".join(only)] if only else [])
-    done = subprocess.run(command, stdout=subprocess.PIPE, text=True)
-    problems = [] if done.returncode == 0 else [f"{name}: exit {done.returncode}, expected 0"]
+def check(program, bench, sizes, expected):
+    command = [program, bench, "--json", "--quick"] + (["--only", ",".join(sizes)] if sizes else [])
+    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    if done.returncode == 1 and bench == "storage" and any(refusal in done.stderr for refusal in REFUSALS):
+        print(f"{bench}: nothing to measure here: {done.stderr.strip()}")
+        return []
+    problems = [] if done.returncode == 0 else [f"{bench}: exit {done.returncode}, expected 0: {done.stderr}"]
     cases = []
     for line in done.stdout.splitlines():
         figure = json.loads(line)
@@ -29,13 +40,16 @@ def check(program, name, only):
             problems.append(f"{figure['case']}: {figure['value']} {figure['unit']}")
         if (figure["of"] is None) != (figure["ratio"] is None):
             problems.append(f"{figure['case']}: of {figure['of']}, ratio {figure['ratio']}")
-    if sorted(cases) != sorted(CASES[name]):
-        problems.append(f"{name}: cases {sorted(cases)}, expected {sorted(CASES[name])}")
+    cases = [case for case in cases if not case.startswith("peer pytorch")]  # where PyTorch is installed
+    if sorted(cases) != sorted(expected):
+        problems.append(f"{bench}: cases {sorted(cases)}, expected {sorted(expected)}")
     return problems
 
 
 def main(program):
-    problems = check(program, "sim", SIZES) + check(program, "format", [])
+    problems = []
+    for bench, (sizes, cases) in BENCHES.items():
+        problems += check(program, bench, sizes, cases)
     unknown = subprocess.run([program, "nothing"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     if unknown.returncode != 2 or "sim" not in unknown.stderr:
         problems.append(f"an unknown name: exit {unknown.returncode}, {unknown.stderr!r}, expected exit 2 and the names there are")

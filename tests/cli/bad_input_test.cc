@@ -61,7 +61,7 @@ TEST(Usage, IsExit2AndNamesWhatWasWrong) {
            {{"save", place.source, folder, "--block-bytes", "1"}, "--block-bytes"},
            {{"verify", folder, "--wrong"}, "--wrong"},
            {{"verify", folder, folder}, folder},
-           {{"plan", place.source, "--to", "1000000"}, "--to"},
+           {{"plan", place.source, "--to", "2000000"}, "--to"},
            {{"latest"}, "PATH"}}) {
     expect_refused(place, arguments, 2, fragment);
   }
@@ -76,7 +76,7 @@ TEST(Usage, NamesTheVerbsForAnUnknownOne) {
 }
 
 TEST(Usage, HelpIsExit0WithAnExampleForEachVerb) {
-  for (const char* verb : {"save", "load", "verify", "latest", "ls", "show", "plan"}) {
+  for (const char* verb : {"save", "load", "verify", "latest", "ls", "show", "diff", "plan", "check-plan", "estimate", "doctor"}) {
     const Ran flag = holdfast({verb, "--help"}), word = holdfast({"help", verb});
     EXPECT_EQ(flag.exit, 0);
     EXPECT_EQ(flag.err, "");
@@ -127,7 +127,7 @@ TEST(BadInput, OfReadingVerbsIsRefused) {
   fs::create_directories(place / "unfinished/step-3.a1");
   fs::copy(place.folder + "/step-1.a1", place / "renamed");
   write_file(place / "text.txt", "no tensors here");
-  for (const char* verb : {"verify", "latest", "ls", "show", "plan"})
+  for (const char* verb : {"verify", "latest", "ls", "show", "plan", "estimate", "check-plan", "doctor"})
     expect_refused(place, {verb, place / "absent"}, 2, "No such file or directory");
   for (const char* verb : {"verify", "latest", "show", "plan"}) {
     expect_refused(place, {verb, place / "empty"}, 2, "there is no committed checkpoint");
@@ -155,16 +155,11 @@ TEST(BadInput, OfPlanNamesTheTensor) {
     expect_refused(place, {"plan", place / "layout.json"}, exit, fragment);
   };
   refused("{", 2, "it is not JSON");
-  refused("{}", 2, "it has no list \"tensors\"");
-  refused(R"({"tensors":3})", 2, "it has no list \"tensors\"");
+  refused("{}", 2, "it has no \"tensors\"; expected a list");
   refused(R"({"tensors":[3]})", 2, "tensor 0 is 3; expected an object");
-  refused(R"({"tensors":[{"dtype":"F32","shape":[]}]})", 2, "expected a \"name\"");
-  refused(R"({"tensors":[{"name":"w","dtype":"F32"}]})", 2, "expected a \"shape\"");
-  refused(R"({"tensors":[{"name":"w","dtype":"F99","shape":[]}]})", 2, "tensor \"w\": unknown dtype \"F99\"");
+  refused(R"({"tensors":[{"name":"w","dtype":"F99","shape":[]}]})", 2, "tensor 0, \"w\": unknown dtype \"F99\"");
   refused(R"({"tensors":[{"name":"w","dtype":"F32","shape":[-1]}]})", 2, "integers from 0");
-  refused(R"({"tensors":[{"name":"w","dtype":"F32","shape":[4294967296,4294967296]}]})", 2, "fewer than 2^62 bytes");
-  refused(R"({"tensors":[{"name":"w","dtype":"F32","shape":[]},{"name":"w","dtype":"F32","shape":[]}]})", 2, "\"w\" is there already");
-  refused(R"({"tied":[["w"]],"tensors":[]})", 2, "no list of pairs");
+  refused(R"({"tensors":[{"name":"w","dtype":"F32","shape":[]},{"name":"w","dtype":"F32","shape":[]}]})", 2, "\"w\" was there before");
 }
 
 TEST(Damage, OfAManifestIsExit1ForEveryVerb) {

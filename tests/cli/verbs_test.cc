@@ -208,67 +208,37 @@ TEST(Show, SaysWhatIsInACheckpointAndWhereATensorLies) {
   EXPECT_EQ(holdfast({"show", saved.folder, "--tensor", "nope"}).exit, 2);
 }
 
-std::string layout_file(const Scratch& scratch) {
-  const std::string path = scratch / "layout.json";
-  write_file(path, R"({"name":"tiny","tied":[["w","head"]],"tensors":[
-    {"name":"w","dtype":"F32","shape":[8,4]},{"name":"head","dtype":"F32","shape":[8,4]},
-    {"name":"mask","dtype":"BOOL","shape":[5],"buffer":true},{"name":"scale","dtype":"BF16","shape":[]}]})");
-  return path;
+/// A checkpoint whose tensors lie by the rule of a mesh: 2 x 2 ranks, one axis replicated.
+void save_on_mesh(const std::string& folder) {
+  const MeshLayout layout{packed_mesh(std::vector<std::int64_t>{2, 2}), {Replicate{}, Shard{0}}, {}};
+  const std::vector<Status> results = run_local_job(4, [&](Job& job) -> Status {
+    std::vector<float> data(8 * 3, 1.5f);
+    StateDict state;
+    TRY(state.add("w", reinterpret_cast<std::byte*>(data.data()), DType::f32, {16, 3}, layout, job.rank()));
+    const auto checkpoints = TRY(Checkpoints::open(job, folder));
+    const auto saved = checkpoints->save(state, {.step = Step{1}});
+    return saved ? Status() : Status(fail(to_error(saved.error())));
+  });
+  for (const Status& result : results) EXPECT_TRUE(result) << result.error().message;
 }
 
-TEST(Plan, CountsALayoutFile) {
+TEST(Show, SaysByWhichRuleATensorLies) {
   const Scratch scratch;
-  const auto one = holdfast({"plan", layout_file(scratch), "--json"}).json();
-  EXPECT_EQ(one["parameters"], 33);
-  EXPECT_EQ(one["elements"], 70);
-  EXPECT_EQ(one["tensors"], 4);
-  EXPECT_EQ(one["bytes"], 2 * 128 + 5 + 2);
-  EXPECT_EQ(one["ranks"], 1);
-  EXPECT_EQ(one["files"], 1);
-  EXPECT_EQ(one["chunks"], 4);
-  const auto four = holdfast({"plan", layout_file(scratch), "--ranks", "4", "--to", "3", "--json"}).json();
-  EXPECT_EQ(four["ranks"], 4);
-  EXPECT_EQ(four["files"], 4);
-  EXPECT_EQ(four["chunks"], 4 + 4 + 3 + 1) << "five rows on four ranks are cut as torch.chunk cuts: 2, 2, 1";
-  EXPECT_EQ(four["written_bytes"], four["bytes"]);
-  EXPECT_EQ(four["dedup_saved_bytes"], 3 * 2);
-  EXPECT_EQ(four["load"]["ranks"], 3);
-  EXPECT_EQ(four["load"]["needed_bytes"], 2 * 128 + 5 + 3 * 2);
-}
-
-TEST(Plan, TakesACheckpointAndASafetensorsFile) {
-  const Saved saved;
-  for (const std::string& source : {saved.folder, saved.folder + "/step-1.a1", saved.source}) {
-    const Ran run = holdfast({"plan", source, "--ranks", "3", "--json"});
-    ASSERT_EQ(run.exit, 0) << run.err;
-    EXPECT_EQ(run.json()["tensors"], 6) << source;
-    EXPECT_EQ(run.json()["elements"], 1 + 3 + 70 + 132 + 0 + 5) << source;
-  }
-  const Ran text = holdfast({"plan", saved.folder, "--ranks", "3", "--to", "2"});
-  for (const char* word : {"parameters", "logical", "imbalance", "amplification"})
-    EXPECT_NE(text.out.find(word), std::string::npos) << word;
-}
-
-TEST(Plan, WritesPictures) {
-  const Scratch scratch;
-  EXPECT_EQ(holdfast({"plan", layout_file(scratch), "--ranks", "2", "--dot", scratch / "save.dot"}).exit, 0);
-  EXPECT_EQ(read_file(scratch / "save.dot").substr(0, 7), "digraph");
-  const Ran run = holdfast({"plan", layout_file(scratch), "--ranks", "2", "--to", "3", "--svg", scratch / "load.svg"});
-  if (run.err.find("there is no program") != std::string::npos) GTEST_SKIP() << "Graphviz is not installed";
+  save_on_mesh(scratch / "folder");
+  const Ran run = holdfast({"show", scratch / "folder", "--tensor", "w", "--json"});
   ASSERT_EQ(run.exit, 0) << run.err;
-  EXPECT_NE(read_file(scratch / "load.svg").find("<svg"), std::string::npos);
-}
-
-TEST(Plan, TakesAHundredThousandTensors) {
-  const Scratch scratch;
-  std::string layout = R"({"name":"many","tensors":[)";
-  for (int i = 0; i < 100'000; ++i)
-    layout += fmt::format(R"({}{{"name":"layers.{}.weight","dtype":"BF16","shape":[64,32]}})", i ? ",\n" : "", i);
-  write_file(scratch / "layout.json", layout + "]}");
-  const Ran run = holdfast({"plan", scratch / "layout.json", "--json"});
-  ASSERT_EQ(run.exit, 0) << run.err;
-  EXPECT_EQ(run.json()["tensors"], 100'000);
-  EXPECT_EQ(run.json()["parameters"], 204'800'000);
+  EXPECT_EQ(run.json()["tensor"]["chunks"], 2) << "small: each half is written whole by one of its two holders";
+  const std::string layout = run.json()["tensor"]["layout"];
+  EXPECT_EQ(layout.find("mesh("), 0u) << layout;
+  EXPECT_EQ(run.json()["chunks"].size(), 2u);
+  const Ran all = holdfast({"show", scratch / "folder"});
+  EXPECT_NE(all.out.find("  by " + layout), std::string::npos) << all.out;
+  const Ran plan = holdfast({"plan", scratch / "folder", "--to", "3", "--json"});
+  ASSERT_EQ(plan.exit, 0) << plan.err;
+  EXPECT_EQ(plan.json()["ranks"], 4);
+  EXPECT_EQ(plan.json()["chunks"], 2);
+  EXPECT_EQ(plan.json()["written_bytes"], 16 * 3 * 4);
+  EXPECT_EQ(plan.json()["load"]["rank_bytes"], (std::vector<int>{72, 72, 48})) << "6, 6 and 4 rows of 12 bytes";
 }
 
 }  // namespace

@@ -13,6 +13,7 @@
 #include "tests/conformance/device_cases.h"
 #include "tests/conformance/group_cases.h"
 #include "tests/conformance/storage_cases.h"
+#include "tests/impl/backend/posix/engines.h"
 #include "tests/impl/backend/temporary_directory.h"
 
 namespace holdfast::conformance {
@@ -22,17 +23,28 @@ constexpr port::Duration patience{300'000'000'000};
 
 const auto name_of = [](const auto& info) { return std::string(info.param.name); };
 
-class PosixStorageConforms : public testing::TestWithParam<StorageCase> {};
+/// Every case on every engine.
+class PosixStorageConforms : public testing::TestWithParam<std::tuple<test::EngineCase, StorageCase>> {};
 
 TEST_P(PosixStorageConforms, To) {
+  const auto& [engine, storage_case] = GetParam();
   const test::TemporaryDirectory directory;
   backend::SteadyClock clock;
-  const auto storage = backend::PosixStorage::open_root(directory.path()).value();
-  const Status held = GetParam().run(*storage, clock);
+  const auto opened = backend::PosixStorage::open_root(directory.path(), {.engine = engine.options});
+  if (!opened) GTEST_SKIP() << opened.error().message;
+  const std::unique_ptr<backend::PosixStorage>& storage = *opened;
+  const Status held = storage_case.run(*storage, clock);
   EXPECT_TRUE(held) << held.error().message;
   EXPECT_EQ(storage->live_files(), 0u);
+  EXPECT_EQ(storage->engine(), engine.text);
 }
-INSTANTIATE_TEST_SUITE_P(Storage, PosixStorageConforms, testing::ValuesIn(storage_cases().begin(), storage_cases().end()), name_of);
+std::string engine_and_case(const testing::TestParamInfo<PosixStorageConforms::ParamType>& both) {
+  return fmt::format("{}_{}", std::get<0>(both.param).name, std::get<1>(both.param).name);
+}
+INSTANTIATE_TEST_SUITE_P(Storage, PosixStorageConforms,
+                         testing::Combine(testing::ValuesIn(test::all_engines),
+                                          testing::ValuesIn(storage_cases().begin(), storage_cases().end())),
+                         engine_and_case);
 
 class DecoratedStorageConforms : public testing::TestWithParam<StorageCase> {};
 

@@ -81,11 +81,41 @@ Status check_copies(Device& device, Clock& clock, StreamId stream, const Geometr
   return expect(std::equal(model.begin(), model.end(), up.bytes.begin(), up.bytes.end()), "copy_in to change its block and nothing else");
 }
 
+/// stage() copies and digests at once; unstage() takes memory that is not packed, and digests where the bytes end.
+Status check_staging(Device& device, Clock& clock, StreamId stream, const Geometry& geometry, DType dtype) {
+  const std::uint32_t element = size_bytes(dtype);
+  const std::size_t bytes = packed_block(nullptr, geometry.whole, element).bytes();
+  const Buffer memory = TRY(device.allocate_device(bytes));
+  const Buffer up = TRY(device.allocate_staging(bytes));
+  const StridedBlock block =
+      narrow(packed_block(memory.bytes.data(), geometry.whole, element, memory.kind), geometry.offset, geometry.size);
+  const StridedBlock source = narrow(packed_block(up.bytes.data(), geometry.whole, element), geometry.offset, geometry.size);
+  const Box box{geometry.offset, geometry.size};
+  fill(up.bytes, 5);
+  const TensorDigest expected = tensor_digest(source, box, geometry.whole, dtype);
+  struct Kept {
+    Buffer staging;
+    TensorDigest arrived, left;
+  };
+  const auto kept = std::make_shared<Kept>();
+  TRY(device.unstage(source, box, geometry.whole, dtype, block, &kept->arrived, up.owner, stream));
+  kept->staging = TRY(device.allocate_staging(block.bytes()));
+  TRY(device.stage(block, box, geometry.whole, dtype, kept->staging.bytes, &kept->left, kept, stream));
+  TRY(finish(device, clock, stream));
+  Bytes packed(block.bytes());
+  copy_block(source, packed_block(packed.data(), geometry.size, element));
+  TRY(expect(kept->arrived == expected, "unstage to digest the destination"));
+  TRY(expect(kept->left == expected, "stage to digest the source"));
+  return expect(std::equal(packed.begin(), packed.end(), kept->staging.bytes.begin(), kept->staging.bytes.end()),
+                "what was unstaged to be staged again");
+}
+
 Status copies_strided_blocks(Device& device, Clock& clock) {
   const StreamId stream = TRY(device.create_stream());
   for (const Geometry& geometry : geometries()) {
     for (const DType dtype : {DType::u8, DType::bf16, DType::f32, DType::f64, DType::c128}) {
-      const Status checked = check_copies(device, clock, stream, geometry, dtype);
+      Status checked = check_copies(device, clock, stream, geometry, dtype);
+      if (checked) checked = check_staging(device, clock, stream, geometry, dtype);
       if (!checked) {
         return fail(within(checked.error(), "block {} of a tensor {} of {}", to_string(Box{geometry.offset, geometry.size}),
                            to_string({geometry.whole.data(), geometry.whole.size()}), to_string(dtype)));
@@ -103,6 +133,8 @@ Status refuses_unequal_sizes(Device& device, Clock& clock) {
   const StridedBlock block = packed_block(memory.bytes.data(), {8}, 1, memory.kind);
   TRY(expect_error(device.copy_out(block, staging.bytes.first(7), staging.owner, stream), ErrorCode::invalid_argument));
   TRY(expect_error(device.copy_in(staging.bytes.first(7), staging.owner, block, stream), ErrorCode::invalid_argument));
+  const StridedBlock two_by_four = packed_block(staging.bytes.data(), {2, 4}, 1);
+  TRY(expect_error(device.unstage(two_by_four, {}, {}, DType::u8, block, nullptr, staging.owner, stream), ErrorCode::invalid_argument));
   TRY(finish(device, clock, stream));
   device.destroy_stream(stream);
   return {};

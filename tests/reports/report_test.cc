@@ -207,6 +207,25 @@ TEST(Markdown, KeepsCellsOfTheMatrixApart) {
   EXPECT_NE(markdown.find("NOT EXERCISED"), std::string::npos);
 }
 
+TEST(Reports, TellAFailureInOneLineAndTheRestBelow) {
+  CampaignReport report = sample_report();
+  report.failures.resize(1);
+  report.failures[0].message = "lost *all*\nfirst this\n  then <that>";
+  EXPECT_NE(last_line(report).find(" lost *all* | "), std::string::npos) << last_line(report);
+  const std::string markdown = markdown_summary(report);
+  EXPECT_NE(markdown.find("lost &#42;all&#42;<br>"), std::string::npos);
+  EXPECT_NE(markdown.find("</summary><pre>first this&#10;  then &lt;that&gt;&#10;</pre></details>\n"), std::string::npos);
+  const std::string xml = junit_xml("all", junit_cases(report));
+  EXPECT_NE(xml.find("message=\"lost *all*\">lost *all*\nfirst this\n  then &lt;that&gt;\n"), std::string::npos);
+}
+
+TEST(Reports, CountOnlyCasesWhereNothingWasSimulated) {
+  CampaignReport report = sample_report();
+  report.counts = {12, 0, 0, 0, 0, 0, 0};
+  EXPECT_NE(markdown_summary(report).find("\n12 cases\n"), std::string::npos);
+  EXPECT_EQ(markdown_summary(report).find("door calls"), std::string::npos);
+}
+
 TEST(Perfetto, HasAProcessANodeAndATrackARank) {
   const auto trace = nlohmann::json::parse(perfetto_json(samples::trace_of(4), 2));
   std::map<std::string, int> names;

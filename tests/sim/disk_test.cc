@@ -11,7 +11,7 @@ namespace {
 using Model = PersistenceModel;
 using States = std::set<std::string>;
 
-constexpr Model models[] = {Model::strict, Model::ext4_ordered, Model::weak};
+constexpr Model models[] = {Model::strict, Model::ext4_ordered, Model::weak, Model::nfs, Model::object};
 
 /// "a=text b=" for every file, in order of names.
 std::string show(const Disk& disk) {
@@ -87,6 +87,28 @@ TEST(Disk, NeverLetsAModelLeaveWhatAWeakerOneForbids) {
   const States strict = states(disk, Model::strict);
   EXPECT_TRUE(std::includes(weak.begin(), weak.end(), ext4.begin(), ext4.end()));
   EXPECT_TRUE(std::includes(ext4.begin(), ext4.end(), strict.begin(), strict.end()));
+  for (const Model model : {Model::nfs, Model::object}) {
+    const States other = states(disk, model);
+    EXPECT_TRUE(std::includes(weak.begin(), weak.end(), other.begin(), other.end())) << to_string(model);
+  }
+}
+
+TEST(Disk, StoresNamesAtOnceOnNfs) {
+  const Disk disk = replaced_without_directory_sync();
+  EXPECT_EQ(states(disk, Model::nfs), (States{"A= t=a", "A=new t=a"}));
+}
+
+TEST(Disk, StoresAnObjectWholeOrNotAtAll) {
+  EXPECT_EQ(states(replaced_without_directory_sync(), Model::object), (States{"A=old t=a", "A=new t=a"}));
+  Disk disk;
+  disk.write_file("a", as_bytes("first"));
+  const Disk::Node file = disk.open("a").value();
+  disk.write(file, 0, as_bytes("2nd"));
+  disk.write(file, 3, as_bytes("!!"));
+  write_new(disk, "b", "new");
+  EXPECT_EQ(states(disk, Model::object), (States{"a=first", "a=2nd!!", "a=first b=new", "a=2nd!! b=new"}));
+  ASSERT_TRUE(disk.remove("b"));
+  EXPECT_EQ(states(disk, Model::object), (States{"a=first", "a=2nd!!"}));
 }
 
 TEST(Disk, LetsDeleteThenRenameLoseBothOnlyInOrder) {
@@ -152,7 +174,8 @@ TEST(Disk, TakesARenameAcrossDirectoriesWholeOrNotAtAllUntilBothAreSynced) {
   disk.write_file("y/g", as_bytes("g"));
   ASSERT_TRUE(disk.rename("x/f", "y/f"));
   const States either = {"x/f=f y/g=g", "y/f=f y/g=g"};
-  for (const Model model : models) EXPECT_EQ(states(disk, model), either);
+  for (const Model model : {Model::strict, Model::ext4_ordered, Model::weak}) EXPECT_EQ(states(disk, model), either);
+  for (const Model model : {Model::nfs, Model::object}) EXPECT_EQ(states(disk, model), States{"y/f=f y/g=g"});
   ASSERT_TRUE(disk.sync_directory("y"));
   EXPECT_EQ(states(disk, Model::weak), either);
   ASSERT_TRUE(disk.sync_directory("x"));

@@ -8,6 +8,7 @@
 
 #include "sim/engine_thread.h"
 #include "sim/run.h"
+#include "sim/tsan.h"
 #include "tests/sim/doors.h"
 
 namespace holdfast::sim {
@@ -29,8 +30,13 @@ class EngineTest : public testing::TestWithParam<EngineKind> {
   using Code = std::function<void()>;
   /// A body that runs `code`, which must live as long.
   Engine::Fiber* start(Code& code) {
-    return engine->create([](void* argument) { (*static_cast<Code*>(argument))(); }, &code);
+    const auto run = [](void* argument) {
+      const tsan::Inside inside;
+      (*static_cast<Code*>(argument))();
+    };
+    return engine->create(run, &code);
   }
+  const tsan::Inside inside_;  // the bodies share what they write down, as ranks would not
   EngineLease engine = borrow_engine(GetParam());
 };
 INSTANTIATE_TEST_SUITE_P(Both, EngineTest, testing::Values(EngineKind::fiber, EngineKind::thread),
@@ -208,7 +214,10 @@ TEST(Engines, UnwindAKilledRankAlike) {
     struct Tells {
       std::string& told;
       std::string name;
-      ~Tells() { told += name + fmt::format("/{} ", std::uncaught_exceptions()); }
+      ~Tells() {
+        const tsan::Inside inside;  // it is the test that shares the text, not the tasks
+        told += name + fmt::format("/{} ", std::uncaught_exceptions());
+      }
     };
     const Scenario scenario{.name = "unwind", .world_size = 2, .seed = seed, .faults = {{.site = {{0}, 5}, .kind = FaultKind::kill_rank}}};
     const Trace trace = on_both(scenario, next_engine, [&](const port::Env& env, Rank rank) {

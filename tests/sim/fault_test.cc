@@ -268,8 +268,8 @@ TEST(Fault, AnExchangeFailsOnOneSideAndTheOtherTimesOut) {
 }
 
 TEST(Fault, TheDeviceRefusesAndGivesBackWhatNobodyGot) {
-  for (const char* op : {"device.allocate_staging", "device.allocate", "device.create_stream", "device.copy_out", "device.copy_in",
-                         "device.digest", "device.record", "device.wait", "device.synchronize", "tasks.spawn"}) {
+  for (const char* op : {"device.allocate_staging", "device.allocate", "device.create_stream", "device.stage", "device.unstage",
+                         "device.record", "device.wait", "device.synchronize", "tasks.spawn"}) {
     for (const FaultKind kind : applicable(op)) {
       if (kind != FaultKind::error_before && kind != FaultKind::error_after) continue;
       Status result;

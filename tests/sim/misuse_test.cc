@@ -86,7 +86,7 @@ TEST(Misuse, NamesACopyIntoABufferThatWasFreed) {
     env.device.destroy_event(event);
     env.device.destroy_stream(stream);
   });
-  EXPECT_EQ(trace.misuse, std::vector<std::string>{"rank 0: device.copy_out on stream 0 ran after a buffer it uses was freed"});
+  EXPECT_EQ(trace.misuse, std::vector<std::string>{"rank 0: device.stage on stream 0 ran after a buffer it uses was freed"});
 }
 
 std::vector<std::string> exchange_errors(std::size_t send_bytes, std::size_t receive_bytes, std::uint64_t other_sequence) {

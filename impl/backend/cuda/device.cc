@@ -8,6 +8,7 @@
 #include "impl/backend/cuda/stream.h"
 #include "impl/core/check.h"
 #include "impl/core/mutate.h"
+#include "impl/core/transfer.h"
 
 namespace holdfast::backend {
 namespace cuda {
@@ -42,10 +43,10 @@ class Device final : public CudaDevice {
   Result<port::StreamId> create_stream() override;
   Result<port::StreamId> view_stream(void* cuda_stream) override;
   void destroy_stream(port::StreamId stream) override;
-  Status copy_out(const StridedBlock& source, ByteSpan destination, std::shared_ptr<void> owner, port::StreamId stream) override;
-  Status copy_in(ByteView source, std::shared_ptr<const void> owner, const StridedBlock& destination, port::StreamId stream) override;
-  Status digest(const StridedBlock& block, const Box& box, const Dims& shape, DType dtype, TensorDigest* out, std::shared_ptr<void> owner,
-                port::StreamId stream) override;
+  Status stage(const StridedBlock& source, const Box& box, const Dims& shape, DType dtype, ByteSpan destination, TensorDigest* digest,
+               std::shared_ptr<void> owner, port::StreamId stream) override;
+  Status unstage(const StridedBlock& source, const Box& box, const Dims& shape, DType dtype, const StridedBlock& destination,
+                 TensorDigest* digest, std::shared_ptr<const void> owner, port::StreamId stream) override;
   Result<port::EventId> record(port::StreamId stream) override;
   void destroy_event(port::EventId event) override;
   Status wait(port::StreamId stream, port::EventId event) override;
@@ -172,48 +173,55 @@ void Device::end(Ended operations, Ended& ended) {
   }
 }
 
-Status Device::copy_out(const StridedBlock& source, ByteSpan destination, std::shared_ptr<void> owner, port::StreamId id) {
-  if (destination.size() != source.bytes()) {
-    return fail(ErrorCode::invalid_argument, "copy a block of {} bytes out to {} bytes", source.bytes(), destination.size());
-  }
-  const std::lock_guard lock(mutex_);
-  Stream& on = stream(id);
-  if (destination.empty()) return {};
-  OnDevice here;
-  TRY(enter(here));
-  on.begin(fmt::format("copy_out of {} bytes", destination.size()), std::move(owner));
-  if (source.kind == MemoryKind::device) return on.gather(byte_dimensions(source), source.data, destination.data());
-  return on.run_on_host([=] { copy_block(source, packed_block(destination.data(), source.sizes, source.element_bytes)); });
-}
-
-Status Device::copy_in(ByteView source, std::shared_ptr<const void> owner, const StridedBlock& destination, port::StreamId id) {
-  if (source.size() != destination.bytes()) {
-    return fail(ErrorCode::invalid_argument, "copy {} bytes into a block of {} bytes", source.size(), destination.bytes());
-  }
-  const std::lock_guard lock(mutex_);
-  Stream& on = stream(id);
-  if (source.empty()) return {};
-  OnDevice here;
-  TRY(enter(here));
-  on.begin(fmt::format("copy_in of {} bytes", source.size()), std::move(owner));
-  if (destination.kind == MemoryKind::device) return on.scatter(byte_dimensions(destination), destination.data, source.data());
-  // copy_block takes its source as it takes its destination, by a pointer to non-const; it does not write to it.
-  auto* bytes = const_cast<std::byte*>(source.data());
-  return on.run_on_host([=] { copy_block(packed_block(bytes, destination.sizes, destination.element_bytes), destination); });
-}
-
-Status Device::digest(const StridedBlock& block, const Box& box, const Dims& shape, DType dtype, TensorDigest* out,
-                      std::shared_ptr<void> owner, port::StreamId id) {
+void check_digest(const StridedBlock& block, const Box& box, const Dims& shape, DType dtype) {
   CHECK(block.sizes == box.size && in_bounds(box, shape) && block.element_bytes == size_bytes(dtype),
         "digest of box {} of {} in a tensor of shape {}", to_string(box), to_string(dtype), to_string({shape.data(), shape.size()}));
+}
+
+Status Device::stage(const StridedBlock& source, const Box& box, const Dims& shape, DType dtype, ByteSpan destination, TensorDigest* digest,
+                     std::shared_ptr<void> owner, port::StreamId id) {
+  TRY(port::check_stage(source, destination));
+  if (digest) check_digest(source, box, shape, dtype);
   const std::lock_guard lock(mutex_);
   Stream& on = stream(id);
+  if (destination.empty() && !digest) return {};
   OnDevice here;
   TRY(enter(here));
-  on.begin(fmt::format("digest of {} bytes", block.bytes()), std::move(owner));
-  if (box.empty()) return on.run_on_host([=] { *out = {}; });
-  if (block.kind == MemoryKind::device) return digest_on_device(on, block, box, shape, dtype, out);
-  return on.run_on_host([=] { *out = tensor_digest(block, box, shape, dtype); });
+  on.begin(fmt::format("stage of {} bytes", source.bytes()), std::move(owner));
+  if (source.kind == MemoryKind::host || source.bytes() == 0) {
+    return on.run_on_host([=] { pack_and_digest(source, box, shape, dtype, destination, digest); });
+  }
+  if (digest) TRY(digest_on_device(on, source, box, shape, dtype, digest));
+  if (destination.empty()) return {};
+  return on.gather(byte_dimensions(source), source.data, destination.data());
+}
+
+/// The source packed, by this thread, where it is not.
+Result<StridedBlock> pack(const StridedBlock& source, const Site& site, std::shared_ptr<const void>& owner) {
+  if (is_packed(source)) return source;
+  const std::shared_ptr<void> packed = TRY(allocate_pinned_memory(site, source.bytes()));
+  StridedBlock block = packed_block(static_cast<std::byte*>(packed.get()), source.sizes, source.element_bytes);
+  copy_block(source, block);
+  owner = std::make_shared<std::pair<std::shared_ptr<const void>, std::shared_ptr<void>>>(std::move(owner), packed);
+  return block;
+}
+
+Status Device::unstage(const StridedBlock& source, const Box& box, const Dims& shape, DType dtype, const StridedBlock& destination,
+                       TensorDigest* digest, std::shared_ptr<const void> owner, port::StreamId id) {
+  TRY(port::check_unstage(source, destination));
+  if (digest) check_digest(destination, box, shape, dtype);
+  const std::lock_guard lock(mutex_);
+  Stream& on = stream(id);
+  if (source.bytes() == 0 && !digest) return {};
+  OnDevice here;
+  TRY(enter(here));
+  const bool by_host = destination.kind == MemoryKind::host || source.bytes() == 0;
+  StridedBlock from = source;
+  if (!by_host) from = TRY(pack(source, site(id), owner));
+  on.begin(fmt::format("unstage of {} bytes", source.bytes()), std::move(owner));
+  if (by_host) return on.run_on_host([=] { copy_and_digest(source, box, shape, dtype, destination, digest); });
+  TRY(on.scatter(byte_dimensions(destination), destination.data, from.data));
+  return digest ? digest_on_device(on, destination, box, shape, dtype, digest) : Status();
 }
 
 Status Device::digest_on_device(Stream& on, const StridedBlock& block, const Box& box, const Dims& shape, DType dtype, TensorDigest* out) {

@@ -13,11 +13,11 @@ namespace holdfast::backend {
 /// is a CHECK. Buffers may outlive the device. Streams do not synchronise with CUDA's default stream. The destructor waits for the work on
 /// the device's streams, since staging areas of its own are in use until then.
 ///
-/// copy_out, copy_in: the packed side may be host or device memory (unified addressing); into or out of pageable host memory CUDA may block
-///   the caller, so use allocate_staging. A box that is two-level with long rows goes as one 2-D copy; any other strided box is packed by a
+/// stage, unstage: staging may be host or device memory (unified addressing); into or out of pageable host memory CUDA may block the caller, so use
+///   allocate_staging. A source in staging that is not packed is packed first, by the caller's thread. A box that is two-level with long rows goes as one 2-D copy; any other strided box is packed by a
 ///   kernel into an area of at most 64 MiB a stream, slab by slab.
-/// Blocks in host memory (MemoryKind::host) are copied and digested by the CPU, in stream order; their packed side must be host memory too.
-/// digest: elements must be aligned to min(4, their size). *out is written in stream order, by a function that CUDA runs on the host.
+/// Blocks in host memory (MemoryKind::host) are copied and digested by the CPU, in stream order; their staging must be host memory too.
+/// Digests: elements must be aligned to min(4, their size). *digest is written in stream order, by a function that CUDA runs on the host.
 /// Owners are let go when an event after the work is synchronised, or destroyed complete, or the stream is destroyed and its work over.
 /// synchronize: polls, sleeping through the clock, 20 us at first and at most 1 ms.
 ///

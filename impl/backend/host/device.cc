@@ -1,5 +1,7 @@
 #include "impl/backend/host/device.h"
 
+#include <sys/mman.h>
+
 #include <algorithm>
 #include <cstdlib>
 #include <cstring>
@@ -10,20 +12,19 @@
 
 #include "impl/backend/host/clock.h"
 #include "impl/core/check.h"
+#include "impl/core/transfer.h"
 
 namespace holdfast::backend {
 namespace {
 
 constexpr std::size_t page_bytes = 4096;
+constexpr std::size_t huge_page_bytes = 2 << 20;
 constexpr int poison = 0xDB;
 
 StridedBlock on_host(StridedBlock block) {
   block.kind = MemoryKind::host;
   return block;
 }
-
-/// A source is only read; StridedBlock has no read-only form.
-std::byte* readable(ByteView bytes) { return const_cast<std::byte*>(bytes.data()); }
 
 }  // namespace
 
@@ -93,10 +94,12 @@ Result<port::Buffer> HostDevice::allocate(std::size_t bytes, std::string_view wh
     --memory->buffers;
   };
   void* data = nullptr;
-  if (::posix_memalign(&data, page_bytes, std::max<std::size_t>(bytes, 1)) != 0) {
+  if (::posix_memalign(&data, bytes < huge_page_bytes ? page_bytes : huge_page_bytes, std::max<std::size_t>(bytes, 1)) != 0) {
     give_back(nullptr);
     return fail(ErrorCode::out_of_memory, "allocate {} bytes of {} memory: the system has no more", bytes, what);
   }
+  // Fewer faults, and fewer pages for the kernel to pin when the bytes go to a disk. Where the kernel has none it is only slower.
+  if (bytes >= huge_page_bytes) (void)::madvise(data, bytes, MADV_HUGEPAGE);
   if (options_.streams == StreamMode::lazy) std::memset(data, poison, bytes);
   return port::Buffer{{static_cast<std::byte*>(data), bytes}, std::shared_ptr<void>(data, give_back), MemoryKind::host};
 }
@@ -125,41 +128,43 @@ void HostDevice::destroy_stream(port::StreamId id) {
   streams_->streams.erase(id);
 }
 
-template <typename Work>
-Status HostDevice::enqueue(port::StreamId id, Work work) {
-  {
-    const std::scoped_lock lock(streams_->mutex);
-    Streams::Stream& stream = *streams_->find(id);
-    if (options_.streams == StreamMode::lazy) {
-      stream.queue.emplace_back(std::move(work));
-      ++stream.enqueued;
-      return {};
-    }
-  }
-  work();  // outside the lock: streams of different tasks copy at the same time
+/// In eager mode the caller does the work itself, outside the lock: streams of different tasks copy at the same time.
+bool HostDevice::run_now(port::StreamId id) {
+  const std::scoped_lock lock(streams_->mutex);
+  (void)streams_->find(id);
+  return options_.streams == StreamMode::eager;
+}
+
+Status HostDevice::enqueue(port::StreamId id, std::function<void()> work) {
+  const std::scoped_lock lock(streams_->mutex);
+  Streams::Stream& stream = *streams_->find(id);
+  stream.queue.emplace_back(std::move(work));
+  ++stream.enqueued;
   return {};
 }
 
-Status HostDevice::copy_out(const StridedBlock& source, ByteSpan destination, std::shared_ptr<void> owner, port::StreamId stream) {
-  if (destination.size() != source.bytes()) {
-    return fail(ErrorCode::invalid_argument, "copy a block of {} bytes out to {} bytes", source.bytes(), destination.size());
+Status HostDevice::stage(const StridedBlock& source, const Box& box, const Dims& shape, DType dtype, ByteSpan destination,
+                         TensorDigest* digest, std::shared_ptr<void> owner, port::StreamId stream) {
+  TRY(port::check_stage(source, destination));
+  if (run_now(stream)) {
+    pack_and_digest(on_host(source), box, shape, dtype, destination, digest);
+    return {};
   }
-  const StridedBlock packed = packed_block(destination.data(), source.sizes, source.element_bytes);
-  return enqueue(stream, [from = on_host(source), to = packed, kept = std::move(owner)] { copy_block(from, to); });
+  return enqueue(stream, [from = on_host(source), box, shape, dtype, destination, digest, kept = std::move(owner)] {
+    pack_and_digest(from, box, shape, dtype, destination, digest);
+  });
 }
 
-Status HostDevice::copy_in(ByteView source, std::shared_ptr<const void> owner, const StridedBlock& destination, port::StreamId stream) {
-  if (source.size() != destination.bytes()) {
-    return fail(ErrorCode::invalid_argument, "copy {} bytes into a block of {} bytes", source.size(), destination.bytes());
+Status HostDevice::unstage(const StridedBlock& source, const Box& box, const Dims& shape, DType dtype, const StridedBlock& destination,
+                           TensorDigest* digest, std::shared_ptr<const void> owner, port::StreamId stream) {
+  TRY(port::check_unstage(source, destination));
+  if (run_now(stream)) {
+    copy_and_digest(source, box, shape, dtype, on_host(destination), digest);
+    return {};
   }
-  const StridedBlock packed = packed_block(readable(source), destination.sizes, destination.element_bytes);
-  return enqueue(stream, [from = packed, to = on_host(destination), kept = std::move(owner)] { copy_block(from, to); });
-}
-
-Status HostDevice::digest(const StridedBlock& block, const Box& box, const Dims& shape, DType dtype, TensorDigest* out,
-                          std::shared_ptr<void> owner, port::StreamId stream) {
-  return enqueue(
-      stream, [host = on_host(block), box, shape, dtype, out, kept = std::move(owner)] { *out = tensor_digest(host, box, shape, dtype); });
+  return enqueue(stream, [from = source, box, shape, dtype, to = on_host(destination), digest, kept = std::move(owner)] {
+    copy_and_digest(from, box, shape, dtype, to, digest);
+  });
 }
 
 Result<port::EventId> HostDevice::record(port::StreamId id) {
@@ -182,6 +187,7 @@ Status HostDevice::wait(port::StreamId stream, port::EventId id) {
     const std::scoped_lock lock(streams_->mutex);
     event = streams_->find(id);
   }
+  if (run_now(stream)) return {};  // all that was enqueued before has run
   // An event was recorded before anything that waits for it, so running its work inside this stream's work can not come back here.
   return enqueue(stream, [event] { event.run(); });
 }

@@ -1,6 +1,7 @@
 // Device over host memory, for machines without a GPU: copies are memcpy, the digest is computed by the CPU.
 #pragma once
 
+#include <functional>
 #include <limits>
 #include <memory>
 
@@ -34,10 +35,10 @@ class HostDevice : public port::Device {
   Result<port::Buffer> allocate_device(std::size_t bytes) override;
   Result<port::StreamId> create_stream() override;
   void destroy_stream(port::StreamId stream) override;
-  Status copy_out(const StridedBlock& source, ByteSpan destination, std::shared_ptr<void> owner, port::StreamId stream) override;
-  Status copy_in(ByteView source, std::shared_ptr<const void> owner, const StridedBlock& destination, port::StreamId stream) override;
-  Status digest(const StridedBlock& block, const Box& box, const Dims& shape, DType dtype, TensorDigest* out, std::shared_ptr<void> owner,
-                port::StreamId stream) override;
+  Status stage(const StridedBlock& source, const Box& box, const Dims& shape, DType dtype, ByteSpan destination, TensorDigest* digest,
+               std::shared_ptr<void> owner, port::StreamId stream) override;
+  Status unstage(const StridedBlock& source, const Box& box, const Dims& shape, DType dtype, const StridedBlock& destination,
+                 TensorDigest* digest, std::shared_ptr<const void> owner, port::StreamId stream) override;
   Result<port::EventId> record(port::StreamId stream) override;
   void destroy_event(port::EventId event) override;
   Status wait(port::StreamId stream, port::EventId event) override;
@@ -54,8 +55,8 @@ class HostDevice : public port::Device {
   struct Memory;
   struct Streams;
   Result<port::Buffer> allocate(std::size_t bytes, std::string_view what);
-  template <typename Work>
-  Status enqueue(port::StreamId stream, Work work);
+  bool run_now(port::StreamId stream);
+  Status enqueue(port::StreamId stream, std::function<void()> work);
 
   HostDeviceOptions options_;
   std::shared_ptr<Memory> memory_;  // shared with the buffers

@@ -2,47 +2,38 @@
 #pragma once
 
 #include <atomic>
-#include <cerrno>
 #include <memory>
 #include <mutex>
 #include <optional>
 #include <string>
 #include <vector>
 
+#include "impl/backend/posix/io_engine.h"
 #include "impl/backend/posix/posix_calls.h"
 #include "impl/port/storage.h"
 
 namespace holdfast::backend {
 
-/// The error for `number` (an errno) met while doing `what`: "what: the system's text".
-Error errno_error(int number, std::string what);
-/// The same as a failed result. errno is taken by value, before the text is made.
-template <typename... Args>
-tl::unexpected<Error> system_error(int number, fmt::format_string<Args...> what, Args&&... args) {
-  return fail(errno_error(number, fmt::format(what, std::forward<Args>(args)...)));
-}
-
-/// Calls `call` until it is not interrupted by a signal.
-template <typename Call>
-auto uninterrupted(Call call) -> decltype(call()) {
-  while (true) {
-    const auto result = call();
-    if (result >= 0 || errno != EINTR) return result;
-  }
-}
+/// The descriptors of one open file.
+struct Descriptors {
+  int buffered = -1;
+  int direct = -1;  ///< O_DIRECT; -1 where the file system or the engine has none
+};
 
 /// An open file. Shared by the handle table and the operations under way; closed when the last lets go.
 class PosixFile {
  public:
-  /// `live` counts the descriptors that are open.
-  PosixFile(int fd, std::string path, std::shared_ptr<PosixCalls> calls, std::shared_ptr<std::atomic<std::size_t>> live);
+  /// `live` counts the files that are open.
+  PosixFile(Descriptors fds, std::string path, std::shared_ptr<PosixCalls> calls, std::shared_ptr<IoEngine> engine,
+            std::shared_ptr<std::atomic<std::size_t>> live);
   ~PosixFile();
   PosixFile(const PosixFile&) = delete;
   PosixFile& operator=(const PosixFile&) = delete;
 
   const std::string& path() const { return path_; }
-  Status write_all(const std::vector<port::WritePiece>& pieces);
-  Status read_all(const std::vector<port::ReadPiece>& pieces);
+  /// Pieces that overlap are written in order. Past `deadline` nothing more is begun.
+  Status write_all(const std::vector<port::WritePiece>& pieces, port::Deadline deadline);
+  Status read_all(const std::vector<port::ReadPiece>& pieces, port::Deadline deadline);
   Result<std::uint64_t> size();
   Status truncate(std::uint64_t size);
   /// After one failure always that failure.
@@ -51,10 +42,17 @@ class PosixFile {
   Status close();
 
  private:
-  std::atomic<int> fd_;
+  std::uint64_t alignment() const;
+  Status reserve(const std::vector<IoPart>& parts);
+  Status transfer(IoKind kind, IoLane& lane, const std::vector<IoPart>& parts, std::size_t at_once, port::Deadline deadline);
+
+  std::atomic<bool> open_{true};
+  const Descriptors fds_;
   const std::string path_;
   const std::shared_ptr<PosixCalls> calls_;
+  const std::shared_ptr<IoEngine> engine_;
   const std::shared_ptr<std::atomic<std::size_t>> live_;
+  std::atomic<bool> direct_refused_{false};
   std::mutex sync_mutex_;
   std::optional<Error> sync_failure_;
 };
@@ -67,8 +65,8 @@ class PosixRoot {
   PosixRoot(const PosixRoot&) = delete;
   PosixRoot& operator=(const PosixRoot&) = delete;
 
-  /// A descriptor of a regular file.
-  Result<int> open_file(std::string_view verb, const std::string& path, int flags);
+  /// Descriptors of a regular file; with O_DIRECT too as far as `engine` wants it and the file system has it.
+  Result<Descriptors> open_file(std::string_view verb, const std::string& path, int flags, IoEngine& engine);
   Status make_directory(const std::string& path);
   Status rename(const std::string& from, const std::string& to);
   Status link_if_absent(const std::string& from, const std::string& to);
@@ -78,6 +76,8 @@ class PosixRoot {
   Status sync_directory(const std::string& path);
 
  private:
+  Result<int> open_regular(const std::string& what, const std::string& path, int flags);
+  Result<int> open_direct(const std::string& what, const std::string& path, int flags, int same, IoEngine& engine);
   Result<int> open_directory(std::string_view verb, const std::string& path);
   const int fd_;
   const std::shared_ptr<PosixCalls> calls_;

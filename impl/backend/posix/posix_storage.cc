@@ -6,6 +6,7 @@
 #include <cerrno>
 #include <map>
 
+#include "impl/backend/posix/posix_error.h"
 #include "impl/backend/posix/posix_file.h"
 #include "impl/backend/posix/workers.h"
 #include "impl/core/check.h"
@@ -39,6 +40,7 @@ Result<std::string> checked_directory(std::string_view verb, std::string_view pa
 struct PosixStorage::State {
   PosixStorageOptions options;
   std::shared_ptr<PosixRoot> root;
+  std::shared_ptr<IoEngine> engine;
   std::shared_ptr<std::atomic<std::size_t>> live_files = std::make_shared<std::atomic<std::size_t>>(0);
   std::mutex mutex;
   std::map<port::FileId, std::shared_ptr<PosixFile>> files;
@@ -71,12 +73,21 @@ Result<std::unique_ptr<PosixStorage>> PosixStorage::open_root(const std::string&
   if (fd < 0) return system_error(errno, "open the storage root \"{}\"", root);
   auto state = std::make_unique<State>();
   state->root = std::make_shared<PosixRoot>(fd, options.calls);
+  Result<std::shared_ptr<IoEngine>> engine = IoEngine::choose(fd, options.engine, options.calls);
+  if (!engine) return fail(within(std::move(engine).error(), "open the storage root \"{}\"", root));
+  state->engine = *std::move(engine);
   state->workers = TRY(Workers::start({.workers = options.workers}));
   state->options = std::move(options);
   return std::unique_ptr<PosixStorage>(new PosixStorage(std::move(state)));
 }
 
-port::Caps PosixStorage::caps() const { return state_->options.caps; }
+port::Caps PosixStorage::caps() const {
+  port::Caps caps = state_->options.caps;
+  caps.io_alignment = state_->engine->direct() ? IoEngine::direct_alignment : 1;
+  return caps;
+}
+
+std::string PosixStorage::engine() const { return state_->engine->text(); }
 
 Status PosixStorage::make_directory(std::string_view path, port::Deadline deadline) {
   const std::string name = TRY(checked("make directory", path));
@@ -91,9 +102,10 @@ Result<port::FileId> PosixStorage::open_file(std::string_view verb, std::string_
   // The file is opened into an owner, so that an abandoned open leaves no descriptor behind.
   FilePtr file = TRY(state_->run<FilePtr>(
       deadline, [&] { return fmt::format("{} \"{}\"", verb, path); },
-      [root = state_->root, calls = state_->options.calls, live = state_->live_files, verb, name, flags]() -> Result<FilePtr> {
-        const int fd = TRY(root->open_file(verb, name, flags));
-        return std::make_shared<PosixFile>(fd, name, calls, live);
+      [root = state_->root, engine = state_->engine, calls = state_->options.calls, live = state_->live_files, verb, name,
+       flags]() -> Result<FilePtr> {
+        const Descriptors fds = TRY(root->open_file(verb, name, flags, *engine));
+        return std::make_shared<PosixFile>(fds, name, calls, engine, live);
       }));
   const std::scoped_lock lock(state_->mutex);
   const port::FileId id{state_->next++};
@@ -129,7 +141,7 @@ Status PosixStorage::write_all(port::FileId id, std::span<const port::WritePiece
   const std::shared_ptr<PosixFile> file = state_->find(id);
   return state_->run<void>(
       deadline, [&] { return fmt::format("write \"{}\"", file->path()); },
-      [file, owned = std::vector(pieces.begin(), pieces.end())] { return file->write_all(owned); });
+      [file, owned = std::vector(pieces.begin(), pieces.end()), deadline] { return file->write_all(owned, deadline); });
 }
 
 Status PosixStorage::read_all(port::FileId id, std::span<const port::ReadPiece> pieces, port::Deadline deadline) {
@@ -137,7 +149,7 @@ Status PosixStorage::read_all(port::FileId id, std::span<const port::ReadPiece> 
   const std::shared_ptr<PosixFile> file = state_->find(id);
   return state_->run<void>(
       deadline, [&] { return fmt::format("read \"{}\"", file->path()); },
-      [file, owned = std::vector(pieces.begin(), pieces.end())] { return file->read_all(owned); });
+      [file, owned = std::vector(pieces.begin(), pieces.end()), deadline] { return file->read_all(owned, deadline); });
 }
 
 Result<std::uint64_t> PosixStorage::size(port::FileId id, port::Deadline deadline) {

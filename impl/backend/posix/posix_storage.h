@@ -4,6 +4,7 @@
 #include <memory>
 #include <string>
 
+#include "impl/backend/posix/io_engine.h"
 #include "impl/backend/posix/posix_calls.h"
 #include "impl/port/storage.h"
 
@@ -12,12 +13,17 @@ namespace holdfast::backend {
 struct PosixStorageOptions {
   int workers = 4;                               ///< operations that run at the same time
   port::Duration close_timeout{30'000'000'000};  ///< deadline of close(), which has none of its own
-  port::Caps caps{};                             ///< what the mount promises: weaken it for a network file system
+  port::Caps caps{};                             ///< what the mount promises: weaken it for a network file system; io_alignment is set here
+  IoEngineOptions engine{};                      ///< how bytes travel; automatic: the fastest that works
   std::shared_ptr<PosixCalls> calls = std::make_shared<PosixCalls>();
 };
 
 /// May be called from any thread; deadlines are SteadyClock's. Operations run on I/O workers: an operation that has not begun at its
-/// deadline never will; one that has goes on, abandoned, with the file and the buffers it uses.
+/// deadline never will; one that has goes on, abandoned, with the file and the buffers it uses, until what the kernel already has is done.
+///
+/// Bytes travel by io_uring and past the page cache where the system allows it (io_engine.h): of pieces whose memory and offset lie alike
+/// modulo caps().io_alignment, all but the ends. Reads never come from the page cache then, aligned or not; the others are copied once.
+/// Memory on huge pages is two to three times as fast (README.md).
 ///
 /// Paths that are absolute or have an empty, "." or ".." component are invalid_argument; symbolic links are followed. Errors carry the
 /// operation, the path and the system's text: `write "x" at 4096: No space left on device`. ENOENT is not_found, EEXIST already_exists,
@@ -26,12 +32,16 @@ struct PosixStorageOptions {
 /// not open is a CHECK.
 class PosixStorage : public port::Storage {
  public:
-  /// `root` must be a directory. Errors: not_found, io_error.
+  /// `root` must be a directory. Errors: not_found, io_error; unsupported when an engine that `options` ask for does not work.
   static Result<std::unique_ptr<PosixStorage>> open_root(const std::string& root, PosixStorageOptions options = {});
   /// Waits for nothing; abandoned operations go on. Files that are open are closed.
   ~PosixStorage() override;
   PosixStorage(const PosixStorage&) = delete;
   PosixStorage& operator=(const PosixStorage&) = delete;
+
+  /// "io_uring + O_DIRECT", or what it is instead and why: "threads + page cache (io_uring: Operation not permitted; O_DIRECT: Invalid
+  /// argument)".
+  std::string engine() const;
 
   port::Caps caps() const override;
   Status make_directory(std::string_view path, port::Deadline deadline) override;
@@ -52,7 +62,7 @@ class PosixStorage : public port::Storage {
   Status sync_directory(std::string_view path, port::Deadline deadline) override;
 
   // For leak tests.
-  std::size_t live_files() const;    ///< file descriptors, those of abandoned operations included
+  std::size_t live_files() const;    ///< open files, those of abandoned operations included
   int abandoned_operations() const;  ///< those that still run
 
  private:

@@ -219,6 +219,23 @@ TEST(DigestKernels, EveryInstructionSetComputesTheSame) {
   }
 }
 
+TEST(BlockDigest, OfPartsIsThatOfTheWhole) {
+  Random random(5);
+  Bytes data(5000);
+  for (std::byte& byte : data) byte = static_cast<std::byte>(random.below(256));
+  BlockDigester digester;
+  for (std::size_t size : {std::size_t{0}, std::size_t{1}, std::size_t{240}, std::size_t{241}, std::size_t{1024}, std::size_t{5000}}) {
+    for (int round = 0; round < 50; ++round) {
+      for (std::size_t at = 0; at < size;) {
+        const std::size_t part = std::min<std::size_t>(size - at, random.below(round < 25 ? 70 : 2000));
+        digester.update(ByteView(data).subspan(at, part));
+        at += part;
+      }
+      EXPECT_EQ(digester.finish(), block_digest(ByteView(data).first(size))) << size;
+    }
+  }
+}
+
 TEST(BlockDigest, ComesBackFromItsTextAndFromNoOther) {
   const BlockDigest digest{0x0123456789abcdef, 0xfedcba9876543210};
   EXPECT_EQ(to_string(digest), "fedcba98765432100123456789abcdef");

@@ -96,5 +96,10 @@ TEST(CheckpointError, SaysStepOutcomeRanksAndSilence) {
   EXPECT_EQ(to_string(error), "write unknown: rank 1: disk (io_error); not heard from: ranks 3,4");
 }
 
+TEST(RankText, ListsRanksAsRanges) {
+  EXPECT_EQ(rank_text(std::vector{Rank{3}}), "rank 3");
+  EXPECT_EQ(rank_text(std::vector{Rank{7}, Rank{1}, Rank{5}, Rank{4}, Rank{6}, Rank{4}}), "ranks 1,4-7");
+}
+
 }  // namespace
 }  // namespace holdfast

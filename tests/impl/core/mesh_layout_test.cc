@@ -68,7 +68,7 @@ MeshLayout draw_layout(Random& random, const Dims& shape) {
       }
     }
     if (const auto axes = replicated_axes(layout); !axes.empty() && random.below(2) == 0) {
-      FlatCut flat{{}, random.below(9), 1 + random.below(12), 1 + random.below(4), {}, 1 + random.below(8)};
+      FlatCut flat{{}, random.below(9), 1 + random.below(12), 1 + random.below(4)};
       for (const int axis : axes) {
         if (random.below(3) == 0) {
           flat.inner_axes.push_back(axis);
@@ -76,6 +76,7 @@ MeshLayout draw_layout(Random& random, const Dims& shape) {
           flat.axes.push_back(axis);
         }
       }
+      if (!flat.inner_axes.empty()) flat.inner_unit = 1 + random.below(8);
       layout.flat = flat;
     }
     if (check(layout, shape)) return layout;
@@ -208,8 +209,8 @@ TEST(MeshLayout, RefusesWhatCannotBe) {
             "mesh(2:1x2:1 from 0): two positions would be the same rank");
   EXPECT_EQ(message(over({2}, {Shard{1}}), {4}),
             "mesh(2 from 0) [shard(1)]: placement 0 of a tensor of shape [4]: there is no dimension 1");
-  EXPECT_EQ(message(over({2}, {Segments{0, {3, 2}}}), {4}),
-            "mesh(2 from 0) [segments(0: 3+2)]: placement 0 of a tensor of shape [4]: its segments add up to 5, not 4");
+  EXPECT_EQ(message(over({2}, {Segments{0, {1, 2}}}), {4}),
+            "mesh(2 from 0) [segments(0: 1+2)]: placement 0 of a tensor of shape [4]: its segments add up to 3, not 4");
   MeshLayout flat = over({2}, {Replicate{}});
   flat.flat = FlatCut{{0}, 5, 4, 1};
   EXPECT_EQ(message(flat, {4}), "mesh(2 from 0) [replicate] flat(axes 0 at 5 by 4): 2 runs of 4 elements do not reach the end of 4 at 5");

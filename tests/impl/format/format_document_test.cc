@@ -94,7 +94,7 @@ std::vector<std::vector<std::string>> table(std::string_view heading) {
 
 /// The checkpoint of the worked examples: tensor w, F32 [4,2], cut over two ranks, and the byte value "trainer", "hi".
 SegmentLayout example_layout(std::int64_t rank) {
-  return *lay_out_segment({{"w", DType::f32, {4, 2}, {{2 * rank, 0}, {2, 2}}, 0, 0}}, default_block_bytes);
+  return *lay_out_segment({{"w", DType::f32, {4, 2}, {{2 * rank, 0}, {2, 2}}, 0, 0, 0}}, default_block_bytes);
 }
 Bytes example_data(std::int64_t rank) { return Bytes(16, std::byte(static_cast<std::uint8_t>(rank + 1))); }
 Bytes example_header(std::int64_t rank) {

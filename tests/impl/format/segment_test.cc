@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include <array>
+
 #include "impl/core/encoding.h"
 #include "impl/format/safetensors.h"
 
@@ -9,7 +11,7 @@ namespace holdfast::format {
 namespace {
 
 SegmentTensor tensor(std::string name, DType dtype, Dims shape, Box box) {
-  return {std::move(name), dtype, std::move(shape), std::move(box), 0, 0};
+  return {std::move(name), dtype, std::move(shape), std::move(box), 0, 0, 0};
 }
 
 /// One tensor of every kind that is written differently.
@@ -51,8 +53,21 @@ TEST(Segment, LaysBoxesOutInOrderWithoutHoles) {
   EXPECT_EQ(layout->tensors[1].bytes, 16u);
   EXPECT_EQ(layout->data_bytes, 19u);
   EXPECT_EQ(layout->header_bytes, 4096u);
-  EXPECT_EQ(layout->block_count(), 3u);
+  EXPECT_EQ(layout->block_count(), 1u + 2u);
   EXPECT_EQ(layout->file_bytes(), 4096u + 19u);
+}
+
+TEST(Segment, EachTensorIsCutIntoBlocksOfItsOwn) {
+  const auto layout = lay_out_segment({tensor("a", DType::u8, {20}, {{0}, {20}}), tensor("none", DType::u8, {0}, {{0}, {0}}),
+                                       tensor("b", DType::u8, {8}, {{0}, {8}}), tensor("c", DType::u8, {3}, {{0}, {3}})},
+                                      8);
+  ASSERT_TRUE(layout);
+  ASSERT_EQ(layout->block_count(), 5u);
+  const std::vector<std::array<std::uint64_t, 3>> expected = {{0, 0, 8}, {0, 8, 8}, {0, 16, 4}, {2, 20, 8}, {3, 28, 3}};
+  for (std::size_t number = 0; number < expected.size(); ++number) {
+    const SegmentBlock block = layout->block(number);
+    EXPECT_EQ((std::array<std::uint64_t, 3>{block.tensor, block.offset, block.bytes}), expected[number]) << number;
+  }
 }
 
 TEST(Segment, HeaderGivesBackWhatWasWritten) {
@@ -150,10 +165,10 @@ TEST(Segment, IsNotTakenFromAForeignFileOrAnotherVersion) {
     return decode_segment_header(out.bytes(), "x").error();
   };
   EXPECT_EQ(decode("{}").message, R"("x": a safetensors file, but no segment of a checkpoint: it has no key "holdfast")");
-  const Error version = decode(R"({"__metadata__":{"holdfast":"2"}})");
+  const Error version = decode(R"({"__metadata__":{"holdfast":"3"}})");
   EXPECT_EQ(version.code, ErrorCode::unsupported);
-  EXPECT_EQ(version.message, R"("x": segment format version "2", this program reads version 1)");
-  EXPECT_EQ(decode(R"({"__metadata__":{"holdfast":"1"}})").message,
+  EXPECT_EQ(version.message, R"("x": segment format version "3", this program reads version 2)");
+  EXPECT_EQ(decode(R"({"__metadata__":{"holdfast":"2"}})").message,
             R"("x": the segment header's own entries (holdfast_*) do not fit its tensors)");
   EXPECT_EQ(segment_header_bytes({}, "x").error().message, R"("x": 0 bytes, too short for a safetensors file)");
 }

@@ -26,6 +26,7 @@ SavePlan odd_save_plan() {
                shard_item("layers.1.wq", {{2, 0}, {2, 8}}, {4, 8}), shard_item("layers.1.wq", {{2, 0}, {2, 8}}, {4, 8}, DType::bf16),
                whole_item("step", {}, DType::i64), bytes_item("trainer", 1'000'000'000'000), bytes_item("trainer", 0),
                whole_item(std::string(400, 'x'), {1}), whole_item(std::string(400, 'x'), {1}), whole_item("", {0, 3})});
+  plan.items[5].digest = {0x0123456789abcdef, ~std::uint64_t{0}};
   plan.items[1].index.hint = 4'000'000'000;
   plan.items[2].index.hint.reset();
   plan.items[3].index.offset = Dims{1, 1, 1};

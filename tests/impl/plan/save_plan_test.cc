@@ -188,8 +188,20 @@ TEST(GlobalSavePlan, RefusesATensorOnOneRankAndAByteValueOnAnother) {
 
 TEST(GlobalSavePlan, RefusesReplicasOfAByteValueThatCannotBeEqual) {
   EXPECT_EQ(refusal({plan_of({bytes_item("rng", 5)}), plan_of({bytes_item("rng", 7)})}),
-            "plan save: \"rng\": a byte value must be the same on all ranks that have it, but its size differs between ranks: "
-            "5 bytes on rank 0, 7 bytes on rank 1");
+            "plan save: \"rng\": a byte value must be the same on all ranks that have it, but it is 5 bytes with digest "
+            "00000000000000000000000000000000 on rank 0, 7 bytes with digest 00000000000000000000000000000000 on rank 1");
+}
+
+TEST(GlobalSavePlan, ListsTheRanksOfEveryVersionOfAByteValue) {
+  std::vector<SavePlan> local;
+  for (const char value : {'a', 'b', 'a', 'a'}) {
+    StateDict state;
+    ASSERT_TRUE(state.add_bytes("rng", {static_cast<std::byte>(value)}));
+    local.push_back(local_save_plan(state).value());
+  }
+  EXPECT_EQ(refusal(local),
+            "plan save: \"rng\": a byte value must be the same on all ranks that have it, but it is 1 bytes with digest "
+            "4b2212e31ac97fd4575a0b1c44d8843f on rank 1, 1 bytes with digest a96faf705af16834e6c632b61e964e1f on ranks 0,2-3");
 }
 
 TEST(GlobalSavePlan, NamesAHole) {

@@ -121,14 +121,19 @@ Result<VerifyReport> verify(Files& files) {
 /// What a finding must say of a bit in the data of a segment: its block with the place in the file, and its tensor.
 std::vector<std::string> expected_words(const std::string& path, const format::SegmentLayout& layout, std::uint64_t byte) {
   const std::uint64_t at = byte - layout.header_bytes;
-  const std::uint64_t block = at / layout.block_bytes;
-  const std::uint64_t begin = block * layout.block_bytes;
-  const std::uint64_t bytes = std::min<std::uint64_t>(layout.block_bytes, layout.data_bytes - begin);
-  std::vector<std::string> words{fmt::format("block {} ({} @ {}+{})", block, path, layout.header_bytes + begin, bytes)};
+  std::uint64_t block = 0;
   for (const format::SegmentTensor& tensor : layout.tensors) {
-    if (at >= tensor.offset && at < tensor.offset + tensor.bytes) words.push_back(fmt::format("\"{}\"", tensor.name));
+    if (at >= tensor.offset + tensor.bytes) {
+      block += (tensor.bytes + layout.block_bytes - 1) / layout.block_bytes;
+      continue;
+    }
+    const std::uint64_t inside = (at - tensor.offset) / layout.block_bytes;
+    const std::uint64_t begin = tensor.offset + inside * layout.block_bytes;
+    const std::uint64_t bytes = std::min<std::uint64_t>(layout.block_bytes, tensor.offset + tensor.bytes - begin);
+    return {fmt::format("block {} ({} @ {}+{})", block + inside, path, layout.header_bytes + begin, bytes),
+            fmt::format("\"{}\"", tensor.name)};
   }
-  return words;
+  return {"a byte of a tensor"};
 }
 
 /// Flips each bit of one file in turn. Returns the first complaint, or nothing.

@@ -37,7 +37,9 @@ class RulePlanner : public DefaultSavePlanner {
 
 /// Two stages of two ranks; a flat cut in several boxes, fused segments, strided placements, a tensor without elements, and one that no rule gives.
 StateSpec sample() {
-  const auto mesh = [](std::initializer_list<std::int64_t> sizes, std::int64_t first = 0) { return packed_mesh(std::vector(sizes), first); };
+  const auto mesh = [](std::initializer_list<std::int64_t> sizes, std::int64_t first = 0) {
+    return packed_mesh(std::vector(sizes), first);
+  };
   StateSpec spec;
   spec.world_size = 4;
   spec.tensors = {
@@ -54,9 +56,8 @@ StateSpec sample() {
 template <typename Body>
 std::vector<std::string> run(properties::World& world, int ranks, Body body) {
   std::vector<std::string> results(static_cast<std::size_t>(ranks));
-  const auto problems = world.run(ranks, 0, [&](const port::Env& env, Rank rank) {
-    results[static_cast<std::size_t>(rank.value)] = body(env, rank);
-  });
+  const auto problems =
+      world.run(ranks, 0, [&](const port::Env& env, Rank rank) { results[static_cast<std::size_t>(rank.value)] = body(env, rank); });
   EXPECT_TRUE(problems.empty()) << fmt::format("{}", fmt::join(problems, "\n"));
   return results;
 }
@@ -133,11 +134,13 @@ TEST(MeshChunks, APlaceIsTakenOnlyFromTheRightBox) {
     const TensorMetadata& flat = manifest.tensors.at("flat").metadata;
     EXPECT_EQ(file->place_of("flat", flat, {{0, 0}, {1, 5}}), 0u);
     EXPECT_EQ(file->place_of("flat", flat, {{0, 0}, {2, 5}}).error(),
-              (Error{ErrorCode::corrupt, "segment \"step-1.a1/segment-00000-000.safetensors\" holds of tensor \"flat\" box [0,0]+[1,5] of F32 "
-                                         "[7,5], the manifest says box [0,0]+[2,5] of F32 [7,5]"}));
+              (Error{ErrorCode::corrupt,
+                     "segment \"step-1.a1/segment-00000-000.safetensors\" holds of tensor \"flat\" box [0,0]+[1,5] of F32 "
+                     "[7,5], the manifest says box [0,0]+[2,5] of F32 [7,5]"}));
     EXPECT_EQ(file->place_of("fused", flat, {{0, 0}, {2, 5}}).error(),
-              (Error{ErrorCode::corrupt, "segment \"step-1.a1/segment-00000-000.safetensors\" holds no box of tensor \"fused\", the manifest "
-                                         "says [0,0]+[2,5]"}));
+              (Error{ErrorCode::corrupt,
+                     "segment \"step-1.a1/segment-00000-000.safetensors\" holds no box of tensor \"fused\", the manifest "
+                     "says [0,0]+[2,5]"}));
     return "";
   });
 }

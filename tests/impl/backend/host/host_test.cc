@@ -111,6 +111,32 @@ TEST_F(ThreadTasksTest, FuturesGiveResultsErrorsAndTimeouts) {
   EXPECT_TRUE(tasks.close(soon()));
 }
 
+TEST_F(ThreadTasksTest, MonitorWakesWhoWaitsForAChangeAndTimesOutOtherwise) {
+  const auto monitor = tasks.make_monitor();
+  int value = 0;
+  const Status late = monitor->wait("a number", [&] { return value == 1; }, clock.after(20ms));
+  EXPECT_EQ(late.error(), (Error{ErrorCode::timeout, "wait for a number: it did not come by the deadline"}));
+  auto waiting =
+      port::Future<void>::run(tasks, "wait", [&] { return monitor->wait("a number", [&] { return value == 1; }, soon()); }).value();
+  monitor->change([&] { value = 1; });
+  EXPECT_TRUE(waiting.get(soon()));
+}
+
+TEST_F(ThreadTasksTest, PromiseGivesItsFirstWordAndAbortedWithoutOne) {
+  port::Promise<int> promise(tasks.make_monitor());
+  port::Future<int> future = promise.future();
+  EXPECT_EQ(future.get(clock.after(10ms)).error().code, ErrorCode::timeout);
+  promise.set(7);
+  promise.set(8);
+  EXPECT_EQ(future.get(soon()).value(), 7);
+  std::optional<port::Future<int>> unheard;
+  {
+    port::Promise<int> silent(tasks.make_monitor());
+    unheard.emplace(silent.future());
+  }
+  EXPECT_EQ(unheard->get(soon()).error(), (Error{ErrorCode::aborted, "the task ended before it came to this"}));
+}
+
 TEST_F(ThreadTasksTest, RunsManyTasksFromManyThreads) {
   std::atomic<int> ran{0};
   std::vector<std::thread> spawners;

@@ -8,9 +8,7 @@
 #include <fstream>
 #include <thread>
 
-#include "impl/backend/host/clock.h"
-#include "tests/impl/backend/posix/scripted_calls.h"
-#include "tests/impl/backend/temporary_directory.h"
+#include "tests/impl/backend/posix/storage_fixture.h"
 
 namespace holdfast::backend {
 namespace {
@@ -18,45 +16,9 @@ namespace {
 using std::chrono_literals::operator""ms;
 using std::chrono_literals::operator""s;
 
-class PosixStorageTest : public testing::Test {
- protected:
-  void SetUp() override { reopen({}); }
-  void reopen(PosixStorageOptions options) {
-    options.calls = calls;
-    storage = PosixStorage::open_root(directory.path(), std::move(options)).value();
-  }
-  port::Deadline soon() { return clock.after(60s); }
-  Status write(port::FileId file, std::uint64_t offset, std::string_view text, port::Deadline deadline) {
-    const SharedBytes bytes(to_bytes(as_bytes(text)));
-    const port::WritePiece piece{offset, bytes.view(), bytes.owner()};
-    return storage->write_all(file, {&piece, 1}, deadline);
-  }
-  Status read(port::FileId file, std::uint64_t offset, Bytes& into) {
-    const auto buffer = std::make_shared<Bytes>(into.size());
-    const port::ReadPiece piece{offset, *buffer, buffer};
-    Status done = storage->read_all(file, {&piece, 1}, soon());
-    into = *buffer;
-    return done;
-  }
-  std::string on_disk(const std::string& path) {
-    std::ifstream in(directory.path() + "/" + path);
-    return {std::istreambuf_iterator<char>(in), {}};
-  }
+INSTANTIATE_TEST_SUITE_P(Engines, PosixStorageTest, testing::ValuesIn(test::all_engines), test::engine_name);
 
-  test::TemporaryDirectory directory;
-  SteadyClock clock;
-  std::shared_ptr<test::ScriptedCalls> calls = std::make_shared<test::ScriptedCalls>();
-  std::unique_ptr<PosixStorage> storage;
-};
-
-template <typename T>
-void expect_error(const Result<T>& result, ErrorCode code, std::string_view message) {
-  ASSERT_FALSE(result) << "expected " << message;
-  EXPECT_EQ(result.error().message, message);
-  EXPECT_EQ(to_string(result.error().code), to_string(code)) << message;
-}
-
-TEST_F(PosixStorageTest, NamesOperationPathAndReasonInEveryError) {
+TEST_P(PosixStorageTest, NamesOperationPathAndReasonInEveryError) {
   ASSERT_TRUE(storage->make_directory("d", soon()));
   const port::FileId full = storage->create("d/f", soon()).value();
   ASSERT_TRUE(storage->close(full));
@@ -76,7 +38,7 @@ TEST_F(PosixStorageTest, NamesOperationPathAndReasonInEveryError) {
   expect_error(storage->create(long_name, soon()), ErrorCode::invalid_argument, "create \"" + long_name + "\": File name too long");
 }
 
-TEST_F(PosixStorageTest, NamesTheOffsetOfAFailedReadOrWrite) {
+TEST_P(PosixStorageTest, NamesTheOffsetOfAFailedReadOrWrite) {
   const port::FileId file = storage->create("x", soon()).value();
   ASSERT_TRUE(write(file, 0, "abcd", soon()));
   Bytes five(5);
@@ -92,7 +54,7 @@ TEST_F(PosixStorageTest, NamesTheOffsetOfAFailedReadOrWrite) {
   ASSERT_TRUE(storage->close(file));
 }
 
-TEST_F(PosixStorageTest, RefusesToWriteThroughAReader) {
+TEST_P(PosixStorageTest, RefusesToWriteThroughAReader) {
   ASSERT_TRUE(storage->close(storage->create("x", soon()).value()));
   const port::FileId file = storage->open("x", soon()).value();
   expect_error(write(file, 0, "x", soon()), ErrorCode::io_error, "write \"x\" at 0: Bad file descriptor");
@@ -100,7 +62,7 @@ TEST_F(PosixStorageTest, RefusesToWriteThroughAReader) {
   ASSERT_TRUE(storage->close(file));
 }
 
-TEST_F(PosixStorageTest, ASyncThatFailedFailsAgain) {
+TEST_P(PosixStorageTest, ASyncThatFailedFailsAgain) {
   const port::FileId file = storage->create("x", soon()).value();
   calls->fsync_errno = EIO;
   expect_error(storage->sync(file, soon()), ErrorCode::io_error, "sync \"x\": Input/output error");
@@ -114,14 +76,14 @@ TEST_F(PosixStorageTest, ASyncThatFailedFailsAgain) {
   ASSERT_TRUE(storage->close(again));
 }
 
-TEST_F(PosixStorageTest, ReportsAFailedCloseAndGivesTheHandleBack) {
+TEST_P(PosixStorageTest, ReportsAFailedCloseAndGivesTheHandleBack) {
   const port::FileId file = storage->create("x", soon()).value();
   calls->close_errno = ENOSPC;
   expect_error(storage->close(file), ErrorCode::no_space, "close \"x\": No space left on device");
   EXPECT_EQ(storage->live_files(), 0u);
 }
 
-TEST_F(PosixStorageTest, AFileSystemWithoutLinksIsUnsupported) {
+TEST_P(PosixStorageTest, AFileSystemWithoutLinksIsUnsupported) {
   ASSERT_TRUE(storage->close(storage->create("x", soon()).value()));
   for (const int number : {EPERM, EOPNOTSUPP, ENOSYS}) {
     calls->linkat_errno = number;
@@ -133,7 +95,7 @@ TEST_F(PosixStorageTest, AFileSystemWithoutLinksIsUnsupported) {
   expect_error(storage->link_if_absent("x", "y", soon()), ErrorCode::unsupported, "link \"x\" to \"y\": Operation not permitted");
 }
 
-TEST_F(PosixStorageTest, ContinuesShortAndInterruptedCalls) {
+TEST_P(PosixStorageTest, ContinuesShortAndInterruptedCalls) {
   const std::string text = "The quick brown fox jumps over the lazy dog";
   for (const std::size_t most : {1, 2, 7, 100}) {
     const std::string path = fmt::format("x{}", most);
@@ -153,7 +115,7 @@ TEST_F(PosixStorageTest, ContinuesShortAndInterruptedCalls) {
   }
 }
 
-TEST_F(PosixStorageTest, RefusesPathsThatCouldLeaveTheRoot) {
+TEST_P(PosixStorageTest, RefusesPathsThatCouldLeaveTheRoot) {
   const auto refused = [&](std::string_view path, std::string_view reason) {
     const auto expect = [&](const auto& result, std::string_view verb) {
       expect_error(result, ErrorCode::invalid_argument, fmt::format("{} \"{}\": {}", verb, path, reason));
@@ -186,7 +148,7 @@ TEST_F(PosixStorageTest, RefusesPathsThatCouldLeaveTheRoot) {
   }
 }
 
-TEST_F(PosixStorageTest, NeedsARootThatIsADirectory) {
+TEST_P(PosixStorageTest, NeedsARootThatIsADirectory) {
   const std::string missing = directory.path() + "/missing";
   expect_error(PosixStorage::open_root(missing), ErrorCode::not_found,
                fmt::format("open the storage root \"{}\": No such file or directory", missing));
@@ -195,7 +157,7 @@ TEST_F(PosixStorageTest, NeedsARootThatIsADirectory) {
   expect_error(PosixStorage::open_root(file), ErrorCode::io_error, fmt::format("open the storage root \"{}\": Not a directory", file));
 }
 
-TEST_F(PosixStorageTest, StaysWithItsRootWhenThatIsMoved) {
+TEST_P(PosixStorageTest, StaysWithItsRootWhenThatIsMoved) {
   const test::TemporaryDirectory elsewhere;
   std::filesystem::create_directory(directory.path() + "/root");
   const auto moved = PosixStorage::open_root(directory.path() + "/root").value();
@@ -204,13 +166,13 @@ TEST_F(PosixStorageTest, StaysWithItsRootWhenThatIsMoved) {
   EXPECT_TRUE(std::filesystem::exists(elsewhere.path() + "/root/x"));
 }
 
-TEST_F(PosixStorageTest, AFifoDoesNotHangAnOpen) {
+TEST_P(PosixStorageTest, AFifoDoesNotHangAnOpen) {
   ASSERT_EQ(::mkfifo((directory.path() + "/fifo").c_str(), 0600), 0);
   expect_error(storage->open("fifo", soon()), ErrorCode::io_error, "open \"fifo\": not a regular file");
   EXPECT_EQ(storage->live_files(), 0u);
 }
 
-TEST_F(PosixStorageTest, ListFollowsLinksToTellDirectories) {
+TEST_P(PosixStorageTest, ListFollowsLinksToTellDirectories) {
   ASSERT_TRUE(storage->make_directory("d", soon()));
   std::filesystem::create_directory_symlink("d", directory.path() + "/link");
   std::filesystem::create_symlink("nowhere", directory.path() + "/dangling");
@@ -219,7 +181,7 @@ TEST_F(PosixStorageTest, ListFollowsLinksToTellDirectories) {
   EXPECT_EQ(entries, (std::vector<port::DirectoryEntry>{{"d", true}, {"dangling", false}, {"link", true}}));
 }
 
-TEST_F(PosixStorageTest, AnAbandonedWriteKeepsItsBufferAndItsFileUntilItEnds) {
+TEST_P(PosixStorageTest, AnAbandonedWriteKeepsItsBufferAndItsFileUntilItEnds) {
   const port::FileId file = storage->create("x", soon()).value();
   auto buffer = std::make_shared<Bytes>(to_bytes(as_bytes("abandoned")));
   const std::weak_ptr<Bytes> watched = buffer;
@@ -243,7 +205,7 @@ TEST_F(PosixStorageTest, AnAbandonedWriteKeepsItsBufferAndItsFileUntilItEnds) {
   EXPECT_EQ(on_disk("x"), "abandoned");
 }
 
-TEST_F(PosixStorageTest, AnOperationThatHasNotBegunAtItsDeadlineNeverDoes) {
+TEST_P(PosixStorageTest, AnOperationThatHasNotBegunAtItsDeadlineNeverDoes) {
   reopen({.workers = 1});
   const port::FileId file = storage->create("x", soon()).value();
   calls->hold();
@@ -258,7 +220,7 @@ TEST_F(PosixStorageTest, AnOperationThatHasNotBegunAtItsDeadlineNeverDoes) {
   ASSERT_TRUE(storage->close(file));
 }
 
-TEST_F(PosixStorageTest, HungOperationsDoNotStopTheOthers) {
+TEST_P(PosixStorageTest, HungOperationsDoNotStopTheOthers) {
   reopen({.workers = 2});
   const port::FileId file = storage->create("x", soon()).value();
   calls->hold();
@@ -274,7 +236,7 @@ TEST_F(PosixStorageTest, HungOperationsDoNotStopTheOthers) {
   ASSERT_TRUE(storage->close(file));
 }
 
-TEST_F(PosixStorageTest, ItsEndWaitsForNothingThatHangs) {
+TEST_P(PosixStorageTest, ItsEndWaitsForNothingThatHangs) {
   const port::FileId file = storage->create("x", soon()).value();
   auto buffer = std::make_shared<Bytes>(to_bytes(as_bytes("late")));
   const std::weak_ptr<Bytes> watched = buffer;
@@ -291,7 +253,7 @@ TEST_F(PosixStorageTest, ItsEndWaitsForNothingThatHangs) {
   EXPECT_EQ(on_disk("x"), "late");
 }
 
-TEST_F(PosixStorageTest, ServesManyThreadsAtOnce) {
+TEST_P(PosixStorageTest, ServesManyThreadsAtOnce) {
   constexpr int threads = 6, files = 30;
   std::vector<std::thread> running;
   for (int t = 0; t < threads; ++t) {
@@ -312,7 +274,7 @@ TEST_F(PosixStorageTest, ServesManyThreadsAtOnce) {
   EXPECT_EQ(storage->live_files(), 0u);
 }
 
-TEST_F(PosixStorageTest, OneOfManyThreadsWinsAName) {
+TEST_P(PosixStorageTest, OneOfManyThreadsWinsAName) {
   for (int round = 0; round < 20; ++round) {
     std::atomic<int> created{0}, made{0}, refused{0};
     std::vector<std::thread> running;
@@ -335,7 +297,7 @@ TEST_F(PosixStorageTest, OneOfManyThreadsWinsAName) {
   }
 }
 
-TEST_F(PosixStorageTest, StopsOnAHandleThatIsNotOpen) {
+TEST_P(PosixStorageTest, StopsOnAHandleThatIsNotOpen) {
   GTEST_FLAG_SET(death_test_style, "threadsafe");
   EXPECT_DEATH(static_cast<void>(storage->close(port::FileId{5})), "file 5 is not open");
 }

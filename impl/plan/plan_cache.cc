@@ -1,0 +1,136 @@
+#include "impl/plan/plan_cache.h"
+
+#include <algorithm>
+
+#include "impl/core/digest.h"
+#include "impl/core/encoding.h"
+#include "impl/core/mark.h"
+#include "impl/core/mutate.h"
+#include "impl/plan/codec.h"
+
+namespace holdfast::plan {
+namespace {
+
+/// Of the encoding: another one must not be taken for it.
+constexpr std::uint32_t fingerprint_version = 1;
+
+Fingerprint digest_of(ByteView bytes) {
+  const BlockDigest digest = block_digest(bytes);
+  return {digest.low, digest.high};
+}
+
+void put(Encoder& out, const Fingerprint& fingerprint) {
+  out.u64(fingerprint.low);
+  out.u64(fingerprint.high);
+}
+
+Result<Fingerprint> take(Decoder& in) {
+  Fingerprint fingerprint;
+  fingerprint.low = TRY(in.u64());
+  fingerprint.high = TRY(in.u64());
+  return fingerprint;
+}
+
+/// A planted bug: what a fingerprint would be of that does not know dtypes.
+[[maybe_unused]] SavePlan without_dtypes(SavePlan plan) {
+  for (WriteItem& item : plan.items) item.dtype = DType::u8;
+  if (!plan.layouts) return plan;
+  std::vector<LayoutItem> layouts = *plan.layouts;
+  for (LayoutItem& item : layouts) item.dtype = DType::u8;
+  plan.layouts = std::make_shared<const std::vector<LayoutItem>>(std::move(layouts));
+  return plan;
+}
+
+/// Moves `fresh` to the front, in the place of its like or of the oldest.
+template <typename Kept, typename Like>
+void keep(std::vector<Kept>& kept, Kept fresh, std::size_t most, Like&& like) {
+  std::erase_if(kept, like);
+  if (kept.size() >= most) kept.pop_back();
+  kept.insert(kept.begin(), std::move(fresh));
+}
+
+}  // namespace
+
+Fingerprint fingerprint(const SavePlan& local, const PlanContext& context) {
+  Encoder out;
+  out.u32(fingerprint_version);
+  out.u32(context.format_version);
+  out.u32(static_cast<std::uint32_t>(context.world_size));
+  out.u8(static_cast<std::uint8_t>(context.dedup));
+  encode(out, MUTATE("plan.fingerprint_ignores_dtype", local, without_dtypes(local)));
+  return digest_of(out.bytes());
+}
+
+Fingerprint plan_id(std::span<const Fingerprint> ranks) {
+  Encoder out;
+  for (const Fingerprint& rank : ranks) put(out, rank);
+  return digest_of(out.bytes());
+}
+
+Bytes encode_claim(const PlanClaim& claim) {
+  Encoder out;
+  put(out, claim.local);
+  put(out, claim.plan);
+  return out.take();
+}
+
+Result<PlanClaim> decode_claim(ByteView bytes) {
+  Decoder in(bytes, "plan claim");
+  PlanClaim claim;
+  claim.local = TRY(take(in));
+  claim.plan = TRY(take(in));
+  TRY(in.finish());
+  return claim;
+}
+
+PlanClaim PlanCache::claim(const Fingerprint& local) const {
+  const auto kept = std::ranges::find(kept_, local, &Kept::local);
+  return {local, kept == kept_.end() ? Fingerprint() : kept->id};
+}
+
+const SavePlan* PlanCache::find(const PlanClaim& claim) const {
+  const auto same = [&](const Kept& kept) { return kept.local == claim.local && kept.id == claim.plan; };
+  const auto kept = std::ranges::find_if(kept_, same);
+  return kept == kept_.end() ? nullptr : &kept->plan;
+}
+
+const GlobalSavePlan* PlanCache::find_global(std::span<const PlanClaim> claims) const {
+  if (claims.empty()) return nullptr;
+  const auto kept = std::ranges::find(kept_global_, claims.front().plan, &KeptGlobal::id);
+  if (kept == kept_global_.end() || kept->ranks.size() != claims.size()) return nullptr;
+  const std::size_t compared = MUTATE("plan.cache_trusts_other_ranks", claims.size(), std::size_t{1});
+  for (std::size_t r = 0; r < compared; ++r) {
+    if (claims[r].local != kept->ranks[r] || claims[r].plan != kept->id) return nullptr;
+  }
+  MARK("plan.cache_hit");
+  return &kept->plan;
+}
+
+void PlanCache::propose(const Fingerprint& local, const Fingerprint& id, SavePlan plan) {
+  proposed_ = Kept{local, id, std::move(plan)};
+  if (MUTATE("plan.cache_before_success", false, true)) commit();
+}
+
+void PlanCache::propose_global(std::vector<Fingerprint> ranks, GlobalSavePlan plan) {
+  const Fingerprint id = plan_id(ranks);
+  proposed_global_ = KeptGlobal{std::move(ranks), id, std::move(plan)};
+}
+
+void PlanCache::commit() {
+  if (proposed_) {
+    const Fingerprint local = proposed_->local;
+    keep(kept_, *std::move(proposed_), plans_max, [&](const Kept& other) { return other.local == local; });
+  }
+  if (proposed_global_) {
+    const Fingerprint id = proposed_global_->id;
+    keep(kept_global_, *std::move(proposed_global_), plans_max, [&](const KeptGlobal& other) { return other.id == id; });
+  }
+  discard();
+}
+
+void PlanCache::discard() {
+  proposed_.reset();
+  proposed_global_.reset();
+}
+
+}  // namespace holdfast::plan

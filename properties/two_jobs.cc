@@ -1,0 +1,141 @@
+// S1-S5, S9 with two coordinators alive: a stopped job wakes up while, or after, another one takes over (workload/two_jobs.h).
+#include "properties/workload/two_jobs.h"
+
+#include "impl/core/mark.h"
+#include "properties/property.h"
+#include "sim/campaign.h"
+
+namespace holdfast::properties {
+namespace {
+
+std::string describe(const sim::Case& test) {
+  const sim::Stop& stop = test.scenario.stops.front();
+  std::string text = fmt::format("old rank {} stops before its door call {} until call {} of rank {}, schedule seed {}", stop.at.rank,
+                                 stop.at.ordinal, stop.until.ordinal, stop.until.rank, test.scenario.seed);
+  for (const sim::Fault& fault : test.scenario.faults)
+    text += fmt::format(", {} at door call {} of rank {}", to_string(fault.kind), fault.site.ordinal, fault.site.rank);
+  if (test.power_loss_after) text += fmt::format(", power lost afterwards under {}", to_string(test.scenario.persistence));
+  return text;
+}
+
+std::optional<std::string> first_violation(TwoJobs& workload, const sim::Case& test, const sim::Disk& prepared) {
+  const sim::CaseResult result = sim::run_case(workload, test, prepared);
+  if (result.verdict.empty()) return std::nullopt;
+  return fmt::format("{}: {} ({})", result.verdict.front().property, result.verdict.front().message, describe(test));
+}
+
+/// How many door calls each rank makes when the new job begins after the old one has saved.
+std::vector<std::uint32_t> calls_by_rank(TwoJobs& workload, const sim::Disk& prepared) {
+  sim::Case test;
+  test.scenario.random_latency = false;
+  test.scenario.stops = workload.stops(Rank{0}, UINT32_MAX, Rank{0}, UINT32_MAX);
+  return sim::run_case(workload, test, prepared).act.calls_by_rank;
+}
+
+TwoJobsOptions small_jobs() {
+  TwoJobsOptions options;
+  options.old_job.world_size = 2;
+  options.old_job.tensors = {{"weight", DType::bf16, {4, 2}, ChunkLayout{0, {Rank{0}, Rank{1}}}, 0}};
+  options.new_job = options.old_job;
+  options.new_job.world_size = 1;
+  options.new_job.tensors[0].layout = ReplicatedLayout{};
+  options.block_bytes = 16;
+  return options;
+}
+
+/// Every place where the old coordinator can stop, every moment of the new job at which it can go on.
+gen::Outcome exhaust_small_scope(World& /*world*/, const gen::DrawOptions& options) {
+  gen::Outcome outcome;
+  for (const Step new_step : {Step{200}, Step{150}}) {
+    for (const std::size_t keep_last : {std::size_t{1}, std::size_t{2}}) {
+      TwoJobsOptions jobs = small_jobs();
+      jobs.new_step = new_step;
+      jobs.keep_last = keep_last;
+      TwoJobs workload(jobs);
+      const sim::Disk prepared = workload.prepare();
+      const std::vector<std::uint32_t> calls = calls_by_rank(workload, prepared);
+      for (std::uint32_t at = 0; at < calls[0]; ++at) {
+        for (std::uint32_t until = 1; until <= calls[2]; ++until) {
+          sim::Case test;
+          test.scenario.random_latency = false;
+          test.scenario.seed = options.seed;
+          test.scenario.stops = workload.stops(jobs.old_coordinator, at, Rank{0}, until);
+          if (const auto wrong = first_violation(workload, test, prepared)) {
+            outcome.failure = *wrong;
+            outcome.counterexample = fmt::format("keep_last {}, the new job saves step {}; {}", keep_last, new_step, show(jobs.old_job));
+            return outcome;
+          }
+          ++outcome.cases;
+        }
+      }
+    }
+  }
+  MARK("property.every_stop_of_the_old_coordinator");
+  return outcome;
+}
+
+/// Any jobs, any rank that stops, any schedule; ranks may die, calls may come late, and power may be lost at the end.
+gen::Outcome random_stops(World& /*world*/, const gen::DrawOptions& options) {
+  return gen::for_all(options, [](const gen::DrawnCase& drawn) -> std::optional<std::string> {
+    using enum sim::FaultKind;
+    std::uint64_t state = drawn.seed;
+    const auto below = [&](std::uint32_t n) {
+      state = state * 0x9e3779b97f4a7c15u + 0x7f4a7c15u;
+      return static_cast<std::uint32_t>((state >> 33) % n);
+    };
+    TwoJobsOptions jobs{.old_job = drawn.saved,
+                        .new_job = drawn.loaded,
+                        .old_coordinator = drawn.coordinator,
+                        .new_coordinator = drawn.load_coordinator,
+                        .new_step = std::array{Step{200}, Step{150}, Step{250}}[below(3)],
+                        .keep_last = 1 + below(2),
+                        .block_bytes = drawn.block_bytes};
+    if (below(4) == 0) jobs.pause = std::chrono::seconds(60);
+    TwoJobs workload(jobs);
+    const sim::Disk prepared = workload.prepare();
+    const std::vector<std::uint32_t> calls = calls_by_rank(workload, prepared);
+    for (int story = 0; story < 4; ++story) {
+      sim::Case test;
+      test.scenario.seed = drawn.seed + static_cast<std::uint64_t>(story);
+      const Rank stopped = below(2) == 0 ? drawn.coordinator : drawn.chosen.front();
+      const Rank witness{static_cast<std::int32_t>(below(static_cast<std::uint32_t>(jobs.new_job.world_size)))};
+      const std::uint32_t witness_calls = calls[static_cast<std::size_t>(jobs.old_job.world_size + witness.value)];
+      test.scenario.stops =
+          workload.stops(stopped, below(calls[static_cast<std::size_t>(stopped.value)]), witness, 1 + below(witness_calls));
+      if (below(2) == 0) {
+        const Rank hit{static_cast<std::int32_t>(below(static_cast<std::uint32_t>(jobs.old_job.world_size)))};
+        const sim::FaultKind kind = std::array{kill_rank, error_after, delay, hang}[below(4)];
+        test.scenario.faults = {
+            {.site = {hit, below(calls[static_cast<std::size_t>(hit.value)])}, .kind = kind, .delay = std::chrono::milliseconds(5)}};
+      }
+      test.power_loss_after = below(2) == 0;
+      test.scenario.persistence = static_cast<sim::PersistenceModel>(below(sim::persistence_models));
+      if (auto wrong = first_violation(workload, test, prepared)) return wrong;
+    }
+    return std::nullopt;
+  });
+}
+
+}  // namespace
+
+std::vector<Property> two_jobs_properties() {
+  const std::vector<std::string> marks = {"two_jobs.both_committed", "two_jobs.old_job_kept_out", "two_jobs.ended_with_the_old_jobs",
+                                          "two_jobs.ended_with_the_new_jobs"};
+  return {
+      {"zombie-exhaustive",
+       "S1 S2 S3 S5 S9 L2 L4",
+       "Wherever an old coordinator stops and goes on, the new job's checkpoints stay, whole and the newest.",
+       {"sim"},
+       exhaust_small_scope,
+       {"property.every_stop_of_the_old_coordinator", "two_jobs.both_committed", "two_jobs.old_job_kept_out"}},
+      {"zombie-random",
+       "S1 S2 S3 S5 S7 S9 L2 L4",
+       "Any old job that wakes up beside any new one, with losses and a crash, neither mixes, hides, overwrites nor removes its "
+       "checkpoints.",
+       {"sim"},
+       random_stops,
+       marks},
+  };
+}
+
+}  // namespace holdfast::properties

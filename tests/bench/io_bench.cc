@@ -1,0 +1,336 @@
+// Durable saves and verified loads of a state of 2 GiB, digests on, held against what the disk gives in the same minute.
+#include <sys/mman.h>
+
+#include <cstdlib>
+#include <cstring>
+#include <fstream>
+#include <thread>
+
+#include "impl/backend/host/clock.h"
+#include "impl/backend/host/device.h"
+#include "impl/backend/host/tasks.h"
+#include "impl/backend/inprocess/world.h"
+#include "impl/backend/posix/posix_storage.h"
+#include "impl/core/check.h"
+#include "impl/protocol/files.h"
+#include "impl/protocol/load.h"
+#include "impl/protocol/pipe.h"
+#include "impl/protocol/save.h"
+#include "tests/bench/bench.h"
+#include "tests/bench/io_ceiling.h"
+
+namespace holdfast::bench {
+namespace {
+
+constexpr const char* dtypes = "bf16,f32";
+constexpr port::Duration patience = std::chrono::minutes(5);
+constexpr double cpu_aim = 0.10;  ///< s/GB
+constexpr double digest_aim = 5;  ///< percent of a save's time
+
+struct Tensor {
+  const char* name;
+  DType dtype;
+  Dims shape;
+};
+
+/// A few layers of a model with an optimizer: large matrices of two dtypes, and small vectors between them.
+std::vector<Tensor> tensors(bool quick) {
+  const std::int64_t wide = quick ? 512 : 4096, deep = quick ? 1024 : 12288;
+  return {{"layers.0.attention.wq", DType::bf16, {wide, wide}},
+          {"layers.0.attention.wk", DType::bf16, {wide / 4, wide}},
+          {"layers.0.attention_norm", DType::bf16, {wide}},
+          {"layers.0.feed_forward.w1", DType::bf16, {deep, wide}},
+          {"layers.0.feed_forward.w2", DType::bf16, {wide, deep}},
+          {"layers.0.feed_forward.w3", DType::bf16, {deep, wide}},
+          {"layers.0.ffn_norm", DType::bf16, {wide}},
+          {"optimizer.exp_avg.w1", DType::f32, {deep, wide}},
+          {"optimizer.exp_avg.w2", DType::f32, {wide, deep}},
+          {"optimizer.exp_avg_sq.w1", DType::f32, {deep, wide}},
+          {"optimizer.exp_avg_sq.w2", DType::f32, {wide, deep}},
+          {"optimizer.exp_avg_sq.w3", DType::f32, {deep, wide}},
+          {"optimizer.exp_avg.w3", DType::f32, {deep + deep / 4, wide}},
+          {"optimizer.step", DType::f32, {1}}};
+}
+
+ChunkLayout over_all(int ranks) {
+  ChunkLayout layout{0, {}};
+  for (int r = 0; r < ranks; ++r) layout.placements.push_back(Rank{r});
+  return layout;
+}
+
+/// What a rank trains with: memory on huge pages, full of noise.
+class RankState {
+ public:
+  RankState(const std::vector<Tensor>& all, int ranks, Rank rank) {
+    const ChunkLayout layout = over_all(ranks);
+    for (const Tensor& tensor : all) {
+      const auto bytes = local_bytes(tensor.dtype, tensor.shape, layout, rank);
+      CHECK(bytes.has_value(), "{}", bytes.error());
+      places_.push_back({bytes_, *bytes});
+      bytes_ += *bytes;
+    }
+    constexpr std::size_t huge = std::size_t{2} << 20;
+    memory_.reset(std::aligned_alloc(huge, (bytes_ + huge) / huge * huge), std::free);
+    static_cast<void>(::madvise(memory_.get(), bytes_, MADV_HUGEPAGE));
+    std::uint64_t noise = static_cast<std::uint64_t>(rank.value) + 1;
+    for (std::size_t at = 0; at + 8 <= bytes_; at += 8) {
+      noise = noise * 6364136223846793005u + 1442695040888963407u;
+      std::memcpy(data() + at, &noise, 8);
+    }
+    for (std::size_t i = 0; i < all.size(); ++i) {
+      const Status added = dict.add(all[i].name, data() + places_[i].first, all[i].dtype, all[i].shape, layout, rank);
+      CHECK(added.has_value(), "{}", added.error());
+    }
+  }
+
+  std::size_t bytes() const { return bytes_; }
+  ByteSpan memory() { return {data(), bytes_}; }
+  void poison() { std::memset(memory_.get(), 0xDB, bytes_); }
+  /// Of all that the rank holds.
+  TensorDigest digest() const {
+    TensorDigest sum;
+    for (const auto& [name, entry] : dict.entries()) {
+      const auto& tensor = std::get<TensorEntry>(entry);
+      for (const LocalShard& shard : tensor.shards) sum += tensor_digest(shard.memory, shard.box, tensor.shape, tensor.dtype);
+    }
+    return sum;
+  }
+
+  StateDict dict;
+
+ private:
+  std::byte* data() const { return static_cast<std::byte*>(memory_.get()); }
+  std::vector<std::pair<std::size_t, std::size_t>> places_;
+  std::size_t bytes_ = 0;
+  std::shared_ptr<void> memory_;
+};
+
+/// Ranks as threads of this process, over one storage. Sessions live as long as it.
+class Job {
+ public:
+  Job(port::Storage& storage, int ranks) : network_(ranks) {
+    for (int r = 0; r < ranks; ++r) {
+      parts_.push_back(std::make_unique<Part>());
+      Part& part = *parts_.back();
+      part.session.emplace(port::Env{network_.net(Rank{r}), network_.data(Rank{r}), storage, part.device, clock_, part.tasks});
+    }
+  }
+
+  /// Runs work(session, rank number) on a thread a rank.
+  template <typename Work>
+  Status run(Work work) {
+    std::vector<Status> results(parts_.size());
+    std::vector<std::thread> threads;
+    for (std::size_t r = 0; r < parts_.size(); ++r) threads.emplace_back([&, r] { results[r] = work(*parts_[r]->session, r); });
+    for (std::thread& thread : threads) thread.join();
+    for (const Status& result : results) TRY(result);
+    return {};
+  }
+
+ private:
+  struct Part {
+    backend::HostDevice device;
+    backend::ThreadTasks tasks;
+    std::optional<protocol::Session> session;
+  };
+  backend::InProcessWorld network_;
+  backend::SteadyClock clock_;
+  std::vector<std::unique_ptr<Part>> parts_;
+};
+
+template <typename T>
+Status status_of(const protocol::Checkpointed<T>& outcome) {
+  if (outcome) return {};
+  return fail(ErrorCode::io_error, "{}", to_string(outcome.error()));
+}
+
+Status save_all(Job& job, std::vector<RankState>& states, std::int64_t step) {
+  return job.run([&](protocol::Session& session, std::size_t rank) -> Status {
+    return status_of(
+        protocol::save(session, states[rank].dict, {.step = Step{step}, .deadline = patience, .retention = {.keep_last = 1000}}));
+  });
+}
+
+Status load_all(Job& job, std::vector<RankState>& states, std::vector<protocol::Volume>& volumes, bool keep) {
+  return job.run([&](protocol::Session& session, std::size_t rank) -> Status {
+    const auto loaded =
+        protocol::load(session, states[rank].dict, {.deadline = patience, .staging_keep_bytes = keep ? ~std::uint64_t{0} : 0});
+    if (loaded) volumes[rank] = loaded->volume;
+    return status_of(loaded);
+  });
+}
+
+/// Bytes that this process has had from a device: none of them from the page cache.
+std::uint64_t device_bytes_read() {
+  std::ifstream io("/proc/self/io");
+  std::string key;
+  std::uint64_t value = 0;
+  while (io >> key >> value) {
+    if (key == "read_bytes:") return value;
+  }
+  return 0;
+}
+
+/// The same bytes through the same doors and windows, but with neither digests nor a protocol: what a save would be without.
+Status write_plainly(Job& job, port::Storage& storage, backend::SteadyClock& clock, std::vector<RankState>& states) {
+  constexpr std::size_t window_bytes = 4 << 20, windows = 8;
+  struct Window {
+    std::uint64_t offset;
+    port::Buffer buffer;
+  };
+  return job.run([&](protocol::Session& session, std::size_t rank) -> Status {
+    const port::Deadline deadline = clock.after(patience);
+    const port::FileId file = TRY(storage.create(fmt::format("plain-{}", rank), deadline));
+    protocol::Pipe<Window> pipe(session.env().tasks, "a window");
+    const auto write = [&]() -> Status {
+      for (;;) {
+        std::optional<Window> window = TRY(pipe.pop(deadline));
+        if (!window) return {};
+        const port::WritePiece piece{window->offset, window->buffer.bytes, window->buffer.owner};
+        TRY(storage.write_all(file, {&piece, 1}, deadline));
+      }
+    };
+    auto first = TRY(port::Future<void>::run(session.env().tasks, "write", write));
+    auto second = TRY(port::Future<void>::run(session.env().tasks, "write", write));
+    const ByteSpan memory = states[rank].memory();
+    for (std::size_t at = 0; at < memory.size(); at += window_bytes) {
+      const std::size_t bytes = std::min(window_bytes, memory.size() - at);
+      Window window{at, TRY(session.staging()->acquire(bytes, windows * window_bytes, deadline))};
+      window.buffer.bytes = window.buffer.bytes.first(bytes);
+      std::memcpy(window.buffer.bytes.data(), memory.data() + at, bytes);
+      TRY(pipe.push(std::move(window)));
+    }
+    pipe.close();
+    TRY(first.get(deadline));
+    TRY(second.get(deadline));
+    TRY(storage.sync(file, deadline));
+    TRY(storage.close(file));
+    return storage.sync_directory("", deadline);
+  });
+}
+
+struct Rates {
+  std::vector<double> gb_per_s, cpu_s_per_gb;
+  void add(const Rate& rate) {
+    gb_per_s.push_back(rate.gb_per_s);
+    cpu_s_per_gb.push_back(rate.cpu_s_per_gb);
+  }
+  double speed() const { return median(gb_per_s); }
+  double cpu() const { return median(cpu_s_per_gb); }
+};
+
+struct Measured {
+  Rates write_ceiling, read_ceiling, save, load, plain;
+  std::uint64_t bytes = 0;
+};
+
+Result<Measured> measure(bool quick, int ranks) {
+  const Folder folder;
+  const std::vector<Tensor> all = tensors(quick);
+  std::vector<RankState> states;
+  Measured found;
+  for (int r = 0; r < ranks; ++r) {
+    states.emplace_back(all, ranks, Rank{r});
+    found.bytes += states.back().bytes();
+  }
+  std::vector<TensorDigest> digests;
+  for (const RankState& state : states) digests.push_back(state.digest());
+  const auto storage = TRY(backend::PosixStorage::open_root(folder.path()));
+  fmt::print(stderr, "io p={}: {}, {} bytes\n", ranks, storage->engine(), found.bytes);
+  const auto ceiling = TRY(IoCeiling::make(folder.path(), found.bytes / (4096 * 8) * (4096 * 8), ranks));
+  backend::SteadyClock clock;
+  Job job(*storage, ranks);
+  std::vector<protocol::Volume> volumes(states.size());
+  const int repeats = quick ? 1 : 7;
+  for (int repeat = -1; repeat < repeats; ++repeat) {  // the first, which makes memory and files known to the system, does not count
+    Measured counted;
+    const auto timed = [&](Rates Measured::* what, auto work) -> Status {
+      const ProcessTime begin;
+      TRY(work());
+      (counted.*what).add(begin.rate(found.bytes));
+      return {};
+    };
+    counted.write_ceiling.add(TRY(ceiling->write()));
+    TRY(timed(&Measured::save, [&] { return save_all(job, states, repeat + 10); }));
+    if (ranks == 1) TRY(timed(&Measured::plain, [&] { return write_plainly(job, *storage, clock, states); }));
+    for (RankState& state : states) state.poison();
+    counted.read_ceiling.add(TRY(ceiling->read()));
+    const std::uint64_t before = device_bytes_read();
+    TRY(timed(&Measured::load, [&] { return load_all(job, states, volumes, true); }));
+    if (const std::uint64_t read = device_bytes_read() - before; read < found.bytes)
+      return fail(ErrorCode::io_error, "load p={}: {} of {} bytes came from the device, the rest from a cache", ranks, read, found.bytes);
+    for (std::size_t r = 0; r < states.size(); ++r) {
+      if (states[r].digest() != digests[r])
+        return fail(ErrorCode::corrupt, "load p={}: rank {} has other values than were saved", ranks, r);
+    }
+    const port::Deadline deadline = clock.after(patience);
+    TRY(protocol::empty_directory(*storage, "", "", deadline));
+    if (repeat < 0 && !quick) continue;
+    for (const auto what : {&Measured::write_ceiling, &Measured::read_ceiling, &Measured::save, &Measured::load, &Measured::plain}) {
+      for (const double value : (counted.*what).gb_per_s) (found.*what).gb_per_s.push_back(value);
+      for (const double value : (counted.*what).cpu_s_per_gb) (found.*what).cpu_s_per_gb.push_back(value);
+    }
+  }
+  return found;
+}
+
+Status bench_save_load(const Request& request, int ranks) {
+  const std::string size = fmt::format("p={}", ranks);
+  if (!request.wants(size)) return {};
+  const Measured found = TRY(measure(request.quick, ranks));
+  const auto report = [&](std::string name, double value, const char* unit, std::optional<double> of) {
+    request.report({std::move(name), value, unit, of, found.bytes, dtypes});
+  };
+  report("ceiling write " + size, found.write_ceiling.speed(), "GB/s", {});
+  report("save " + size, found.save.speed(), "GB/s", found.write_ceiling.speed());
+  report("ceiling read " + size, found.read_ceiling.speed(), "GB/s", {});
+  report("load " + size, found.load.speed(), "GB/s", found.read_ceiling.speed());
+  if (ranks != 1) return {};
+  report("cpu save", found.save.cpu(), "cpu s/GB", cpu_aim);
+  report("cpu load", found.load.cpu(), "cpu s/GB", cpu_aim);
+  report("cpu plain write", found.plain.cpu(), "cpu s/GB", {});
+  report("digest", 100 * (found.plain.speed() / found.save.speed() - 1), "percent", digest_aim);
+  return {};
+}
+
+/// Four ranks save, three load: bytes read for each byte needed, of everything and of each tensor alone.
+Status bench_reshard(const Request& request) {
+  const std::string size = "4to3";
+  if (!request.wants(size)) return {};
+  const Folder folder;
+  const auto storage = TRY(backend::PosixStorage::open_root(folder.path()));
+  const std::vector<Tensor> all = tensors(request.quick);
+  {
+    std::vector<RankState> states;
+    for (int r = 0; r < 4; ++r) states.emplace_back(all, 4, Rank{r});
+    Job job(*storage, 4);
+    TRY(save_all(job, states, 1));
+  }
+  const auto load = [&](std::string name, const std::vector<Tensor>& some) -> Status {
+    std::vector<RankState> states;
+    for (int r = 0; r < 3; ++r) states.emplace_back(some, 3, Rank{r});
+    Job job(*storage, 3);
+    std::vector<protocol::Volume> volumes(3);
+    TRY(load_all(job, states, volumes, false));
+    protocol::Volume sum;
+    for (const protocol::Volume& volume : volumes) {
+      sum.bytes_needed += volume.bytes_needed;
+      sum.bytes_read += volume.bytes_read;
+    }
+    request.report({std::move(name), static_cast<double>(sum.bytes_read) / static_cast<double>(sum.bytes_needed), "read/needed", 1.0,
+                    sum.bytes_needed, dtypes});
+    return {};
+  };
+  TRY(load("reshard 4to3", all));
+  for (const Tensor& tensor : all) TRY(load(fmt::format("reshard 4to3 {}", tensor.name), {tensor}));
+  return {};
+}
+
+}  // namespace
+
+Status bench_io(const Request& request) {
+  for (const int ranks : {1, 2}) TRY(bench_save_load(request, ranks));
+  return bench_reshard(request);
+}
+
+}  // namespace holdfast::bench
