@@ -73,8 +73,7 @@ void TwoJobs::act(const port::Env& env, Rank rank) {
   is_old ? save_as_old_job(doors.env(), doors.rank()) : live_as_new_job(doors.env(), doors.rank());
 }
 
-protocol::Checkpointed<protocol::Saved> TwoJobs::save(protocol::Session& session, const gen::StateSpec& spec, Rank rank,
-                                                      Version version) {
+protocol::Checkpointed<protocol::Saved> TwoJobs::save(protocol::Session& session, const gen::StateSpec& spec, Rank rank, Version version) {
   // Kept until the next case: after a timeout in the snapshot the device may still read the tensors.
   kept_states_.push_back(std::make_unique<gen::RankState>(make_state(spec, rank, values_[static_cast<std::size_t>(version)])));
   return protocol::save(session, kept_states_.back()->dict,
