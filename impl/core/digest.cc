@@ -155,7 +155,12 @@ BlockDigest BlockDigester::finish() {
   return digest;
 }
 
-std::string to_string(const BlockDigest& digest) { return fmt::format("{:016x}{:016x}", digest.high, digest.low); }
+std::string to_string(const BlockDigest& digest) {
+  // Not by fmt: the header of a segment has thousands.
+  std::string text(32, '0');
+  for (std::size_t i = 0; i < 32; ++i) text[i] = "0123456789abcdef"[(i < 16 ? digest.high : digest.low) >> (4 * (15 - i % 16)) & 15];
+  return text;
+}
 
 Result<BlockDigest> block_digest_from_string(std::string_view hex) {
   BlockDigest digest;
