@@ -2,12 +2,14 @@
 
 #include <algorithm>
 #include <charconv>
+#include <filesystem>
 
 #include "impl/core/mutate.h"
 #include "properties/gen/layout_file.h"
 #include "properties/museum/museum.h"
 #include "properties/mutants/mutants.h"
 #include "properties/workload/save_workload.h"
+#include "sim/main/subprocess.h"
 
 namespace holdfast::sim::program {
 namespace {
@@ -100,7 +102,13 @@ gen::StateSpec spec_from_json(const Json& json) {
 
 }  // namespace
 
-std::string default_layout() { return HOLDFAST_SPECS "/llama-3.1-8b.json"; }
+std::string default_layout() {
+  namespace fs = std::filesystem;
+  const fs::path name = "llama-3.1-8b.json";
+  const fs::path installed = (fs::path(folder_of_this_program()) / HOLDFAST_INSTALLED_SPECS / name).lexically_normal();
+  std::error_code absent;
+  return fs::exists(installed, absent) ? installed.string() : (HOLDFAST_SPECS / name).string();
+}
 
 std::string build_id() { return HOLDFAST_BUILD; }
 

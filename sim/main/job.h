@@ -44,7 +44,7 @@ Json to_json(const Job& job);
 /// Reads real values again from where they came. Errors: corrupt, naming the field; as make_job.
 Result<Job> job_from_json(const Json& json);
 
-/// The model layout that campaigns use.
+/// The model layout that campaigns use: the installed one where this program is installed, else that of the source.
 std::string default_layout();
 
 /// This build, as failure files name it.

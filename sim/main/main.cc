@@ -60,7 +60,7 @@ void declare(CLI::App& app, Arguments& all) {
   campaign->add_option("--seeds", all.campaign.seeds, "Random cases")->capture_default_str()->check(CLI::Range(1, 1'000'000'000));
   campaign->add_option("--seed", all.campaign.seed, "Of everything that is drawn: decimal, 0x-hex or a commit id")->capture_default_str();
   campaign->add_option("--input", all.campaign.input,
-                       "A .safetensors file with its real tensors, or another layout file (default: Llama-3.1-8B)");
+                       "A .safetensors file with its real tensors, or another layout file (default: " + default_layout() + ")");
   campaign->add_option("--out", all.campaign.out, "Folder of the report")->capture_default_str();
   campaign->add_option("--jobs", all.campaign.jobs, "Threads (default: one a core)")->check(CLI::Range(1, 1024));
   campaign->add_option("--time", all.campaign_seconds, "Stop after this time: 90s, 8m, 1h (default 8m)")->transform(seconds());

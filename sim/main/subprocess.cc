@@ -22,9 +22,13 @@ std::vector<char*> argument_list(const std::vector<std::string>& words) {
 
 }  // namespace
 
-Result<std::string> program_beside(const std::string& name) {
+std::string folder_of_this_program() {
   std::error_code failure;
-  const auto path = std::filesystem::read_symlink("/proc/self/exe", failure).parent_path() / name;
+  return std::filesystem::read_symlink("/proc/self/exe", failure).parent_path().string();
+}
+
+Result<std::string> program_beside(const std::string& name) {
+  const auto path = std::filesystem::path(folder_of_this_program()) / name;
   if (::access(path.c_str(), X_OK) == 0) return path.string();
   return fail(ErrorCode::not_found, "\"{}\": not there; build the target {}", path.string(), name);
 }

@@ -13,6 +13,9 @@ struct Ended {
   std::string output;  ///< its stdout
 };
 
+/// The folder that this program lies in. Empty where the system does not say.
+std::string folder_of_this_program();
+
 /// The path of the program `name` in the folder of this one. Errors: not_found.
 Result<std::string> program_beside(const std::string& name);
 

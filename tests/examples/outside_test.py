@@ -133,7 +133,8 @@ endforeach()"""
         self.assertRegex(last, "^PASS ")
         self.assertIn("round-trip", execute(os.path.join(programs, "holdfast-validate"), "--list"))
         self.assertIn("space-time", execute(os.path.join(programs, "holdfast-report"), "--help"))
-        self.assertTrue(os.path.isfile(outside("prefix", "share", "holdfast", "specs", "llama-3.1-8b.json")))
+        default = re.search(r"default: (\S+llama\S+json)", execute(os.path.join(programs, "holdfast"), "sim", "campaign", "--help")).group(1)
+        self.assertEqual(os.path.normpath(default), outside("prefix", "share", "holdfast", "specs", "llama-3.1-8b.json"))
 
 
 def installed_headers():
