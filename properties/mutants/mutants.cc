@@ -41,6 +41,7 @@ const std::vector<Mutant>& mutants() {
       {"plan.rule_shards_unchecked", "a rank may hold other boxes than the rule that it lists", "S7", "rule-strays"},
       {"plan.fingerprint_ignores_dtype", "a plan whose dtypes changed has the fingerprint that it had", "S7", "plan-cache"},
       {"plan.cache_trusts_other_ranks", "only the first rank's claim is compared with the cached plan", "S7", "plan-cache"},
+      {"plan.cache_ignores_values", "a cached plan is used though ranks have different values under one key", "S7", "plan-cache"},
       {"plan.cache_before_success", "a plan is cached before its save succeeded", "S7", "plan-cache"},
       {"plan.save_ignores_holes", "a save with a hole is planned", "S7", "rule-holes"},
       {"plan.agreement_ignores_dtype", "ranks may disagree on a dtype", "S7", "rule-dtypes"},
