@@ -43,6 +43,7 @@ const std::vector<Mutant>& mutants() {
       {"plan.cache_trusts_other_ranks", "only the first rank's claim is compared with the cached plan", "S7", "plan-cache"},
       {"plan.cache_ignores_values", "a cached plan is used though ranks have different values under one key", "S7", "plan-cache"},
       {"plan.cache_before_success", "a plan is cached before its save succeeded", "S7", "plan-cache"},
+      {"plan.index_forgets_half", "half of the saved chunks are not looked at", "S7", "rule-across"},
       {"plan.save_ignores_holes", "a save with a hole is planned", "S7", "rule-holes"},
       {"plan.agreement_ignores_dtype", "ranks may disagree on a dtype", "S7", "rule-dtypes"},
       {"plan.load_ignores_holes", "a load from a checkpoint that lacks a chunk is planned", "S4", "rule-loads"},
