@@ -130,7 +130,7 @@ struct Cached {
 
   std::vector<plan::PlanClaim> claims() const {
     std::vector<plan::PlanClaim> all;
-    for (std::size_t r = 0; r < local.size(); ++r) all.push_back(caches[r].claim(fingerprints[r]));
+    for (std::size_t r = 0; r < local.size(); ++r) all.push_back(caches[r].claim(local[r], context));
     return all;
   }
 };
@@ -149,7 +149,7 @@ Result<Cached> propose(std::uint64_t seed) {
   for (std::size_t r = 0; r < cached.local.size(); ++r) {
     cached.caches[r].propose(cached.fingerprints[r], cached.id, cached.global.plans[r]);
   }
-  cached.caches[0].propose_global(cached.fingerprints, cached.global);
+  cached.caches[0].propose_global(cached.local, cached.fingerprints, cached.global);
   return cached;
 }
 
@@ -158,22 +158,55 @@ Wrong found_only_after_success(std::uint64_t seed) {
   if (!cached) return fmt::format("{}", cached.error());
   if (cached->caches[0].find_global(cached->claims())) return "a plan is used before its save succeeded";
   for (std::size_t r = 0; r < cached->local.size(); ++r) {
-    if (cached->caches[r].claim(cached->fingerprints[r]).plan != plan::Fingerprint()) return "a plan is claimed before its save succeeded";
+    if (cached->caches[r].claim(cached->local[r], cached->context).plan != plan::Fingerprint())
+      return "a plan is claimed before its save succeeded";
     cached->caches[r].discard();
     cached->caches[r].commit();
-    if (cached->caches[r].claim(cached->fingerprints[r]).plan != plan::Fingerprint()) return "a plan is claimed though its save failed";
+    if (cached->caches[r].claim(cached->local[r], cached->context).plan != plan::Fingerprint())
+      return "a plan is claimed though its save failed";
   }
+  return std::nullopt;
+}
+
+/// Equal but for the digests of byte values, which are not kept.
+bool same(std::span<const SavePlan> kept, std::span<const SavePlan> plans) {
+  return std::ranges::equal(kept, plans, [](const SavePlan& a, SavePlan b) {
+    for (WriteItem& item : b.items) item.digest = {};
+    return a == b;
+  });
+}
+
+/// Whether the last rank's first byte value is on another rank as well.
+bool shared_value(const Cached& cached) {
+  const auto is_bytes = [](const WriteItem& item) { return item.type == WriteItemType::bytes; };
+  const auto first = std::ranges::find_if(cached.local.back().items, is_bytes);
+  const auto has = [&](const SavePlan& plan) {
+    return std::ranges::any_of(plan.items, [&](const WriteItem& item) { return item.index.fqn == first->index.fqn; });
+  };
+  return std::ranges::count_if(cached.local, has) > 1;
+}
+
+/// Values may change, but not into different ones under one key.
+Wrong values_must_agree(const Cached& cached) {
+  std::vector<plan::PlanClaim> claims = cached.claims();
+  for (plan::PlanClaim& claim : claims) {
+    for (BlockDigest& value : claim.values) ++value.low;
+  }
+  if (!cached.caches[0].find_global(claims)) return "a plan is lost because values changed on all ranks alike";
+  if (claims.back().values.empty() || !shared_value(cached)) return std::nullopt;
+  ++claims.back().values.front().low;
+  if (cached.caches[0].find_global(claims)) return "ranks with different values under one key go unnoticed";
   return std::nullopt;
 }
 
 Wrong found_again(const Cached& cached) {
   const std::vector<plan::PlanClaim> claims = cached.claims();
   const plan::GlobalSavePlan* global = cached.caches[0].find_global(claims);
-  if (!global || global->plans != cached.global.plans || global->metadata != cached.global.metadata)
+  if (!global || !same(global->plans, cached.global.plans) || global->metadata != cached.global.metadata)
     return "the coordinator's plan is lost";
   for (std::size_t r = 0; r < claims.size(); ++r) {
     const SavePlan* own = cached.caches[r].find(claims[r]);
-    if (!own || *own != cached.global.plans[r]) return fmt::format("rank {}'s plan is lost", r);
+    if (!own || !same({own, 1}, {&cached.global.plans[r], 1})) return fmt::format("rank {}'s plan is lost", r);
     const auto sent = plan::decode_claim(plan::encode_claim(claims[r]));
     if (!sent || *sent != claims[r]) return "a claim is not what was sent";
   }
@@ -186,6 +219,7 @@ Wrong never_stale(const gen::DrawnCase& drawn) {
   if (!cached) return fmt::format("{}", cached.error());
   for (plan::PlanCache& cache : cached->caches) cache.commit();
   if (auto wrong = found_again(*cached)) return wrong;
+  if (auto wrong = values_must_agree(*cached)) return wrong;
   std::vector<plan::PlanClaim> claims = cached->claims();
   Draw draw(drawn.seed);
   for (int changed = 0; changed < changes_a_case;) {
@@ -195,9 +229,11 @@ Wrong never_stale(const gen::DrawnCase& drawn) {
     if (!change(draw, mutated, context)) continue;
     ++changed;
     // The rank claims what its cache gives for the changed plan; a rank that would still claim the old plan must not get it either.
-    const plan::Fingerprint now = plan::fingerprint(mutated, context);
     const plan::PlanClaim before = claims[r];
-    for (const plan::PlanClaim& claim : {cached->caches[r].claim(now), plan::PlanClaim{now, cached->id}}) {
+    plan::PlanClaim now = cached->caches[r].claim(mutated, context);
+    plan::PlanClaim bold = now;
+    bold.plan = cached->id;
+    for (const plan::PlanClaim& claim : {now, bold}) {
       claims[r] = claim;
       const bool own = cached->caches[r].find(claim) != nullptr;
       if (own || cached->caches[0].find_global(claims))

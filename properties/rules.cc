@@ -5,11 +5,14 @@
 #include "impl/format/manifest.h"
 #include "impl/format/segment.h"
 #include "impl/plan/attempts.h"
+#include "impl/plan/check.h"
 #include "impl/plan/load_plan.h"
 #include "impl/plan/lookup.h"
 #include "impl/plan/retention.h"
 #include "impl/plan/save_plan.h"
 #include "impl/protocol/build_manifest.h"
+#include "properties/gen/draw.h"
+#include "properties/gen/paper_job.h"
 #include "properties/property.h"
 
 namespace holdfast::properties {
@@ -252,6 +255,31 @@ Wrong incomplete_commit_is_refused(const gen::DrawnCase& drawn) {
   return std::nullopt;
 }
 
+/// A tensor saved in tiles and wanted in others, both listed box by box.
+Wrong boxes_across_are_read(const gen::DrawnCase& drawn) {
+  const Dims shape{60, 60};
+  gen::Draw draw(drawn.seed);
+  const auto tiles = [&] {
+    const std::int64_t height = draw.of<std::int64_t>({5, 6, 10, 12, 15, 20}), width = draw.of<std::int64_t>({5, 6, 10, 12, 15, 20});
+    std::vector<Box> boxes;
+    for (std::int64_t row = 0; row < shape[0]; row += height) {
+      for (std::int64_t column = 0; column < shape[1]; column += width) boxes.push_back({{row, column}, {height, width}});
+    }
+    return boxes;
+  };
+  Metadata metadata;
+  metadata.entries["w"] = TensorMetadata{DType::f32, shape, ChunkSet(tiles(), shape)};
+  EnumerableLayout wanted;
+  for (Box& box : tiles()) wanted.parts.push_back({Rank{0}, std::move(box)});
+  StateDict state;
+  if (const Status added = state.add("w", gen::paper_entry(DType::f32, shape, wanted, Rank{0})); !added)
+    return fmt::format("{}", added.error());
+  const auto plan = plan::local_load_plan(state, metadata);
+  if (!plan) return fmt::format("{}", plan.error());
+  for (const plan::Finding& finding : plan::check_load_plan(*plan, state, metadata)) return to_string(finding);
+  return std::nullopt;
+}
+
 Property rule(std::string id, std::string invariants, std::string statement, Wrong (*holds)(const gen::DrawnCase&)) {
   return {std::move(id), std::move(invariants), std::move(statement), {"sim"}, [holds](World& /*world*/, const gen::DrawOptions& options) {
             return gen::for_all(options, holds);
@@ -265,6 +293,7 @@ std::vector<Property> rule_properties() {
       rule("rule-holes", "S7", "A save in which nobody holds some part of a tensor is refused.", hole_is_refused),
       rule("rule-dtypes", "S7", "A save in which ranks disagree on a dtype is refused.", dtype_clash_is_refused),
       rule("rule-loads", "S4 S7", "A load into another dtype, or from a checkpoint that lacks a chunk, is refused.", wrong_load_is_refused),
+      rule("rule-across", "S7", "What lies across saved boxes is read whole, once.", boxes_across_are_read),
       rule("rule-hints", "S4", "The hint of an index never decides which shard is meant.", hints_are_only_hints),
       rule("rule-balance", "S7", "Replicas are written by the ranks that have least to write.", replicas_are_balanced),
       rule("rule-ages", "S3 S9", "Attempt numbers rise over all steps, and retention spares what it must.", ages_are_kept),

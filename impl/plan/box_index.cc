@@ -12,9 +12,7 @@ constexpr std::uint32_t leaf_boxes_max = 4;
 
 std::int64_t end_of(const Box& box, std::size_t d) { return box.offset[d] + box.size[d]; }
 
-std::size_t longest_dimension(const Box& box) {
-  return static_cast<std::size_t>(std::ranges::max_element(box.size) - box.size.begin());
-}
+std::size_t longest_dimension(const Box& box) { return static_cast<std::size_t>(std::ranges::max_element(box.size) - box.size.begin()); }
 
 }  // namespace
 

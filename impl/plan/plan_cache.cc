@@ -2,7 +2,7 @@
 
 #include <algorithm>
 
-#include "impl/core/digest.h"
+#include "impl/core/check.h"
 #include "impl/core/encoding.h"
 #include "impl/core/mark.h"
 #include "impl/core/mutate.h"
@@ -31,6 +31,11 @@ Result<Fingerprint> take(Decoder& in) {
   return fingerprint;
 }
 
+SavePlan without_values(SavePlan plan) {
+  for (WriteItem& item : plan.items) item.digest = {};
+  return plan;
+}
+
 /// A planted bug: what a fingerprint would be of that does not know dtypes.
 [[maybe_unused]] SavePlan without_dtypes(SavePlan plan) {
   for (WriteItem& item : plan.items) item.dtype = DType::u8;
@@ -57,7 +62,8 @@ Fingerprint fingerprint(const SavePlan& local, const PlanContext& context) {
   out.u32(context.format_version);
   out.u32(static_cast<std::uint32_t>(context.world_size));
   out.u8(static_cast<std::uint8_t>(context.dedup));
-  encode(out, MUTATE("plan.fingerprint_ignores_dtype", local, without_dtypes(local)));
+  const SavePlan layout = without_values(local);
+  encode(out, MUTATE("plan.fingerprint_ignores_dtype", layout, without_dtypes(layout)));
   return digest_of(out.bytes());
 }
 
@@ -71,6 +77,7 @@ Bytes encode_claim(const PlanClaim& claim) {
   Encoder out;
   put(out, claim.local);
   put(out, claim.plan);
+  for (const BlockDigest& value : claim.values) put(out, {value.low, value.high});
   return out.take();
 }
 
@@ -79,13 +86,22 @@ Result<PlanClaim> decode_claim(ByteView bytes) {
   PlanClaim claim;
   claim.local = TRY(take(in));
   claim.plan = TRY(take(in));
-  TRY(in.finish());
+  while (in.left() > 0) {
+    const Fingerprint value = TRY(take(in));
+    claim.values.push_back({value.low, value.high});
+  }
   return claim;
 }
 
-PlanClaim PlanCache::claim(const Fingerprint& local) const {
-  const auto kept = std::ranges::find(kept_, local, &Kept::local);
-  return {local, kept == kept_.end() ? Fingerprint() : kept->id};
+PlanClaim PlanCache::claim(const SavePlan& local, const PlanContext& context) const {
+  PlanClaim claim;
+  claim.local = fingerprint(local, context);
+  const auto kept = std::ranges::find(kept_, claim.local, &Kept::local);
+  if (kept != kept_.end()) claim.plan = kept->id;
+  for (const WriteItem& item : local.items) {
+    if (item.type == WriteItemType::bytes) claim.values.push_back(item.digest);
+  }
+  return claim;
 }
 
 const SavePlan* PlanCache::find(const PlanClaim& claim) const {
@@ -102,18 +118,45 @@ const GlobalSavePlan* PlanCache::find_global(std::span<const PlanClaim> claims) 
   for (std::size_t r = 0; r < compared; ++r) {
     if (claims[r].local != kept->ranks[r] || claims[r].plan != kept->id) return nullptr;
   }
+  if (MUTATE("plan.cache_ignores_values", !values_agree(*kept, claims), false)) return nullptr;
   MARK("plan.cache_hit");
   return &kept->plan;
 }
 
+bool PlanCache::values_agree(const KeptGlobal& kept, std::span<const PlanClaim> claims) {
+  std::map<std::string_view, BlockDigest> values;
+  const PlanClaim* last = nullptr;
+  for (const PlanClaim& claim : claims) {
+    if (last && *last == claim) continue;  // as most ranks are
+    last = &claim;
+    const std::vector<std::string>& keys = kept.values.at(claim.local);
+    if (keys.size() != claim.values.size()) return false;
+    for (std::size_t i = 0; i < keys.size(); ++i) {
+      const auto [known, fresh] = values.try_emplace(keys[i], claim.values[i]);
+      if (!fresh && known->second != claim.values[i]) return false;
+    }
+  }
+  return true;
+}
+
 void PlanCache::propose(const Fingerprint& local, const Fingerprint& id, SavePlan plan) {
-  proposed_ = Kept{local, id, std::move(plan)};
+  proposed_ = Kept{local, id, without_values(std::move(plan))};
   if (MUTATE("plan.cache_before_success", false, true)) commit();
 }
 
-void PlanCache::propose_global(std::vector<Fingerprint> ranks, GlobalSavePlan plan) {
-  const Fingerprint id = plan_id(ranks);
-  proposed_global_ = KeptGlobal{std::move(ranks), id, std::move(plan)};
+void PlanCache::propose_global(std::span<const SavePlan> local, std::vector<Fingerprint> ranks, GlobalSavePlan plan) {
+  CHECK(local.size() == ranks.size(), "{} fingerprints of {} plans", ranks.size(), local.size());
+  KeptGlobal kept{std::move(ranks), {}, {}, std::move(plan)};
+  kept.id = plan_id(kept.ranks);
+  for (SavePlan& part : kept.plan.plans) part = without_values(std::move(part));
+  for (std::size_t r = 0; r < local.size(); ++r) {
+    const auto [keys, fresh] = kept.values.try_emplace(kept.ranks[r]);
+    if (!fresh) continue;
+    for (const WriteItem& item : local[r].items) {
+      if (item.type == WriteItemType::bytes) keys->second.push_back(item.index.fqn);
+    }
+  }
+  proposed_global_ = std::move(kept);
 }
 
 void PlanCache::commit() {

@@ -15,13 +15,14 @@ struct Ranks {
 
   std::vector<PlanClaim> claims(std::uint64_t n) const {
     std::vector<PlanClaim> all;
-    for (const PlanCache& cache : caches) all.push_back(cache.claim(fingerprint(plan_with(n), {})));
+    for (const PlanCache& cache : caches) all.push_back(cache.claim(plan_with(n), {}));
     return all;
   }
   void save(std::uint64_t n, bool succeeds) {
     const std::vector<Fingerprint> fingerprints(caches.size(), fingerprint(plan_with(n), {}));
     for (PlanCache& cache : caches) cache.propose(fingerprints[0], plan_id(fingerprints), plan_with(n));
-    caches[0].propose_global(fingerprints, {std::vector<SavePlan>(caches.size(), plan_with(n)), {}});
+    const std::vector<SavePlan> plans(caches.size(), plan_with(n));
+    caches[0].propose_global(plans, fingerprints, {plans, {}});
     for (PlanCache& cache : caches) succeeds ? cache.commit() : cache.discard();
   }
   bool is_warm(std::uint64_t n) const { return caches[0].find_global(claims(n)) != nullptr; }
@@ -72,6 +73,18 @@ TEST(PlanCache, IsColdWithAnotherNumberOfRanks) {
   EXPECT_FALSE(ranks.caches[0].find_global({}));
 }
 
+TEST(PlanCache, AsksThatRanksHaveEqualValuesNotThatTheyAreThoseOfBefore) {
+  Ranks ranks(3);
+  ranks.save(1, true);
+  std::vector<PlanClaim> claims = ranks.claims(1);
+  for (PlanClaim& claim : claims) claim.values[0] = {7, 8};
+  EXPECT_TRUE(ranks.caches[0].find_global(claims));
+  claims[2].values[0] = {7, 9};
+  EXPECT_FALSE(ranks.caches[0].find_global(claims));
+  claims[2].values.clear();
+  EXPECT_FALSE(ranks.caches[0].find_global(claims));
+}
+
 TEST(PlanCache, KnowsTheFingerprintOfAPlan) {
   const PlanContext context{4, DedupPolicy::least_bytes, 2};
   const Fingerprint one = fingerprint(plan_with(1), context);
@@ -82,11 +95,15 @@ TEST(PlanCache, KnowsTheFingerprintOfAPlan) {
   EXPECT_NE(one, fingerprint(plan_with(1), {4, DedupPolicy::least_bytes, 3}));
 }
 
-TEST(PlanCache, ClaimsTake32Bytes) {
-  const PlanClaim claim{{1, 2}, {3, 4}};
-  const Bytes bytes = encode_claim(claim);
-  EXPECT_EQ(bytes.size(), plan_claim_bytes);
-  EXPECT_EQ(decode_claim(bytes).value(), claim);
+TEST(PlanCache, ClaimsTake32BytesAnd16AByteValue) {
+  const PlanClaim claim{{1, 2}, {3, 4}, {}};
+  EXPECT_EQ(encode_claim(claim).size(), 32u);
+  EXPECT_EQ(decode_claim(encode_claim(claim)).value(), claim);
+  const PlanClaim with_value{{1, 2}, {3, 4}, {{5, 6}}};
+  const Bytes bytes = encode_claim(with_value);
+  EXPECT_EQ(bytes.size(), 48u);
+  EXPECT_EQ(decode_claim(bytes).value(), with_value);
+  EXPECT_EQ(decode_claim(ByteView(bytes).first(47)).error().message, "decode plan claim: 8 bytes wanted at offset 40, 7 left");
   EXPECT_EQ(decode_claim(ByteView(bytes).first(31)).error().message, "decode plan claim: 8 bytes wanted at offset 24, 7 left");
 }
 
