@@ -63,7 +63,8 @@ std::string show(const Nested& tree) {
   if (const auto* entry = std::get_if<StateDict::Entry>(&tree.value)) {
     if (const auto* tensor = std::get_if<TensorEntry>(entry)) return fmt::format("t{}", tensor->shape[0]);
     const auto& bytes = std::get<BytesEntry>(*entry);
-    return fmt::format("v{}{}", fmt::join(as_text(bytes.value), "."), bytes.per_rank ? "r" : "");
+    const auto byte = [&](std::size_t i) { return std::to_integer<int>(bytes.value.at(i)); };
+    return fmt::format("v{}{}", byte(0) + 256 * byte(1), bytes.per_rank ? "r" : "");
   }
   if (const auto* map = std::get_if<Nested::Map>(&tree.value)) {
     for (const auto& item : map->items) inner += text(item.key) + ":" + show(item.value) + ",";

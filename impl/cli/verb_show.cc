@@ -1,5 +1,6 @@
 #include "impl/cli/folder.h"
 #include "impl/cli/verbs.h"
+#include "impl/core/rank_values.h"
 #include "impl/plan/summary.h"
 #include "reports/footprint.h"
 
@@ -79,6 +80,39 @@ Result<Report> show_tensor(Checkpoints& checkpoints, const std::string& director
   return report;
 }
 
+/// Byte values by name; what single ranks saved of one name together.
+struct RankValues {
+  RankValueKey first;
+  std::size_t holders = 0;
+  std::uint64_t bytes = 0;
+};
+
+void show_values(const format::Manifest& manifest, Report& report) {
+  std::map<std::string, RankValues> of_ranks;
+  Json values = Json::array(), rank_values = Json::array();
+  std::string text;
+  for (const auto& [name, record] : manifest.bytes) {
+    values.push_back({{"name", name}, {"bytes", record.bytes}, {"file", record.path()}, {"digest", to_string(record.digest)}});
+    if (const auto key = parse_rank_value_key(name)) {
+      RankValues& of = of_ranks.try_emplace(key->name, RankValues{*key}).first->second;
+      ++of.holders;
+      of.bytes += record.bytes;
+    } else {
+      text += fmt::format("{:<40} {} bytes  {}  {}\n", name, record.bytes, record.path(), to_string(record.digest));
+    }
+  }
+  if (!text.empty()) report.text += "\nbyte values\n" + text;
+  if (!of_ranks.empty()) report.text += "\nvalues of single ranks\n";
+  for (const auto& [name, of] : of_ranks) {
+    report.text +=
+        fmt::format("{:<40} {} of {} ranks, {} bytes, policy {}\n", name, of.holders, of.first.ranks, of.bytes, to_string(of.first.policy));
+    rank_values.push_back(
+        {{"name", name}, {"ranks", of.first.ranks}, {"holders", of.holders}, {"bytes", of.bytes}, {"policy", to_string(of.first.policy)}});
+  }
+  report.json["values"] = values;
+  report.json["rank_values"] = rank_values;
+}
+
 Report show_all(const std::string& directory, const format::Manifest& manifest) {
   Report report;
   report.text =
@@ -87,18 +121,15 @@ Report show_all(const std::string& directory, const format::Manifest& manifest) 
                   count_text(static_cast<std::size_t>(manifest.world_size), "rank"), count_text(manifest.tensors.size(), "tensor"),
                   count_text(manifest.bytes.size(), "byte value"), plan::bytes_text(stored(manifest).bytes),
                   count_text(stored(manifest).files, "file"), plan::bytes_text(manifest.block_bytes));
-  Json tensors = Json::array(), values = Json::array(), segments = Json::array();
+  report.json = head_of(directory, manifest);
+  Json tensors = Json::array(), segments = Json::array();
   Teller teller;
   report.text += "\ntensors\n";
   for (const auto& [name, record] : manifest.tensors) {
     report.text += teller.line(name, record);
     tensors.push_back(teller.json(name, record));
   }
-  if (!manifest.bytes.empty()) report.text += "\nbyte values\n";
-  for (const auto& [name, record] : manifest.bytes) {
-    report.text += fmt::format("{:<40} {} bytes  {}  {}\n", name, record.bytes, record.path(), to_string(record.digest));
-    values.push_back({{"name", name}, {"bytes", record.bytes}, {"file", record.path()}, {"digest", to_string(record.digest)}});
-  }
+  show_values(manifest, report);
   report.text += "\nsegments\n";
   for (const format::SegmentRecord& segment : manifest.segments) {
     report.text += fmt::format("{:<40} {} bytes, header {}  {}\n", segment.path(), segment.file_bytes, segment.header_bytes,
@@ -108,8 +139,7 @@ Report show_all(const std::string& directory, const format::Manifest& manifest) 
                         {"header_bytes", segment.header_bytes},
                         {"header_digest", to_string(segment.header_digest)}});
   }
-  report.json = head_of(directory, manifest);
-  report.json.update({{"tensors", tensors}, {"values", values}, {"segments", segments}});
+  report.json.update({{"tensors", tensors}, {"segments", segments}});
   return report;
 }
 

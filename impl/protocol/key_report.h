@@ -29,9 +29,10 @@ struct KeyNotes {
   bool operator==(const KeyNotes&) const = default;
 };
 void encode(Encoder& out, const KeyNotes& notes);
-Result<KeyNotes> decode_key_notes(Decoder& in);
+/// Errors: corrupt, also for a number that is not below `keys`, the number of keys of the checkpoint.
+Result<KeyNotes> decode_key_notes(Decoder& in, std::uint64_t keys);
 
-/// Requires: notes of every rank, made with these rules of this metadata. Errors: corrupt when they cannot have been.
+/// Requires: notes of every rank, decoded for this metadata. Errors: corrupt when a rank has another number of rules.
 Result<KeyReport> add_up(const std::vector<KeyNotes>& notes, const Metadata& metadata, const KeyMap& keys, const KeyFilter& only);
 
 // Lists on the wire.

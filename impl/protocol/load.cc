@@ -66,7 +66,7 @@ Result<comm::Answer> Load::plan_globally(std::vector<SharedBytes> contributions)
   std::vector<LoadPlan> local;
   for (const SharedBytes& bytes : contributions) {
     Decoder in(bytes.view(), "load plan");
-    notes.push_back(TRY(decode_key_notes(in)));
+    notes.push_back(TRY(decode_key_notes(in, metadata.entries.size())));
     local.push_back(TRY(plan::decode_load_plan(in)));
   }
   const KeyReport found = TRY(add_up(notes, metadata, options.keys, options.only));

@@ -130,6 +130,7 @@ void SaveRun::start_writing() {
 Result<Writing> SaveRun::write() {
   SavePlan plan = TRY(planner_->finish_plan(std::move(plan_)));
   if (replicas_ != Replicas::trust) {
+    env_.enter("3 snapshot");
     const Rank rank = comm_->rank();
     replica_digests_ = TRY(digest_held_boxes(env_.device, *planner_, expand(std::move(held_), rank), plan, times_->work()));
   }

@@ -188,6 +188,28 @@ TEST(Ls, ListsCommittedDamagedAndUncommittedAttempts) {
   EXPECT_EQ(attempts[2]["state"], "uncommitted");
 }
 
+TEST(Show, TakesValuesOfSingleRanksTogether) {
+  const Scratch scratch;
+  for (const Status& result : run_local_job(3, [&](Job& job) -> Status {
+         auto checkpoints = TRY(Checkpoints::open(job, scratch / "ranks"));
+         StateDict state;
+         TRY(state.add_rank_bytes("rng", Bytes(8), RankPolicy::modulo));
+         TRY(state.add_bytes("step", Bytes(2)));
+         const auto saved = checkpoints->save(state, {.step = Step{1}});
+         return saved ? Status() : Status(fail(to_error(saved.error())));
+       })) {
+    ASSERT_TRUE(result) << result.error().message;
+  }
+  const std::string shown = holdfast({"show", scratch / "ranks"}).out;
+  EXPECT_NE(shown.find("\nvalues of single ranks\nrng                                      3 of 3 ranks, 24 bytes, policy modulo\n"),
+            std::string::npos)
+      << shown;
+  const auto json = holdfast({"show", scratch / "ranks", "--json"}).json();
+  EXPECT_EQ(json["rank_values"].size(), 1u);
+  EXPECT_EQ(json["rank_values"][0]["holders"], 3);
+  EXPECT_EQ(json["values"][0]["name"], "@rank/0-of-3/modulo/rng");
+}
+
 TEST(Show, SaysWhatIsInACheckpointAndWhereATensorLies) {
   const Saved saved;
   const auto all = holdfast({"show", saved.folder, "--json"}).json();

@@ -1,5 +1,6 @@
 #include <gtest/gtest.h>
 
+#include <cstring>
 #include <filesystem>
 #include <fstream>
 #include <stdexcept>
@@ -49,6 +50,22 @@ TEST(Checkpoints, SaveOnThreeRanksAndLoadAlone) {
   ASSERT_TRUE(loaded) << to_string(loaded.error());
   EXPECT_EQ(trainer.rows, Trainer(Rank{0}, 1, 10).rows);
   EXPECT_EQ(std::get<BytesEntry>(*trainer.state.find("trainer")).value, Bytes{std::byte{10}});
+}
+
+TEST(Checkpoints, LoadWithoutATemplate) {
+  const test::TemporaryDirectory directory;
+  const auto job = Job::alone();
+  auto checkpoints = *Checkpoints::open(*job, directory.path());
+  Trainer trainer(Rank{0}, 1, 10);
+  ASSERT_TRUE(checkpoints->save(trainer.state, {.step = Step{1}, .replicas = Replicas::refuse}));
+  const auto loaded = checkpoints->load_new();
+  ASSERT_TRUE(loaded) << to_string(loaded.error());
+  EXPECT_EQ(loaded->loaded.directory, "step-1.a1");
+  EXPECT_FALSE(loaded->made.structure);
+  const auto& rows = std::get<TensorEntry>(*loaded->made.state.find("rows"));
+  EXPECT_EQ(rows.shape, (Dims{6, 2}));
+  EXPECT_EQ(std::memcmp(rows.shards.at(0).memory.data, trainer.rows.data(), 12), 0);
+  EXPECT_EQ(std::get<BytesEntry>(*loaded->made.state.find("trainer")).value, Bytes{std::byte{10}});
 }
 
 TEST(Checkpoints, TellNoneFromNoneIntact) {

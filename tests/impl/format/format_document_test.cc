@@ -1,11 +1,14 @@
 // FORMAT.md is checked against the code: its worked manifest, its segment header, its digest keys and its digest vectors.
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <bit>
+#include <iterator>
 #include <sstream>
 
 #include "impl/core/digest.h"
 #include "impl/core/encoding.h"
+#include "impl/core/nested.h"
 #include "impl/format/hint.h"
 #include "impl/format/manifest.h"
 #include "impl/format/segment.h"
@@ -48,6 +51,18 @@ std::string hex(ByteView bytes) {
   std::string text;
   for (const std::byte byte : bytes) text += fmt::format("{:02x} ", std::to_integer<unsigned>(byte));
   return text;
+}
+
+TEST(FormatDocument, NestedStateIsAsDescribed) {
+  Bytes bytes;
+  for (const std::string& line : fenced("nested")) std::ranges::copy(from_hex(line.substr(0, line.find('#'))), std::back_inserter(bytes));
+  const auto leaf = [](int value) { return Nested{StateDict::Entry(BytesEntry{{static_cast<std::byte>(value)}})}; };
+  Nested opt{Nested::Map{{{std::int64_t{0}, leaf(1)}}}};
+  Nested rng{Nested::Tuple{{leaf(2), Nested{Nested::List{}}}}};
+  Structure structure = flatten({Nested::Map{{{"opt", std::move(opt)}, {"rng", std::move(rng)}}}}).value().structure;
+  rename_entries(structure, [](std::string_view name) { return name == "rng.0" ? "r" : std::string(name); });
+  EXPECT_EQ(hex(encode(structure)), hex(bytes));
+  EXPECT_EQ(decode_structure(bytes).value(), structure);
 }
 
 /// "pattern N" is N bytes, byte i = (131 i + i div 256) mod 256; anything else is hex.
