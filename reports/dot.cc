@@ -6,11 +6,14 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <chrono>
+#include <csignal>
 #include <cstring>
 #include <filesystem>
 #include <fstream>
 #include <iterator>
 #include <system_error>
+#include <thread>
 
 #include "reports/palette.h"
 #include "reports/text.h"
@@ -18,6 +21,7 @@
 namespace holdfast::reports {
 namespace {
 
+constexpr int dot_timeout_s = 60;
 constexpr std::string_view font = "Helvetica,Arial,Liberation Sans,sans-serif";
 
 std::string attribute_list(DotAttributes attributes) {
@@ -65,6 +69,23 @@ std::string read_whole(const std::string& path) {
   return {std::istreambuf_iterator<char>(in), {}};
 }
 
+/// The wait status of a child that ends by the deadline; one that does not is killed.
+Result<int> wait_for(pid_t child) {
+  const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(dot_timeout_s);
+  while (true) {
+    int status = 0;
+    const pid_t ended = ::waitpid(child, &status, WNOHANG);
+    if (ended == child) return status;
+    if (ended < 0 && errno != EINTR) return fail(ErrorCode::io_error, "draw a picture: wait for `dot`: {}", std::strerror(errno));
+    if (std::chrono::steady_clock::now() > deadline) {
+      ::kill(child, SIGKILL);
+      ::waitpid(child, &status, 0);
+      return fail(ErrorCode::timeout, "draw a picture: `dot` had not ended after {} s; keep the DOT text, or look at less", dot_timeout_s);
+    }
+    std::this_thread::sleep_for(std::chrono::milliseconds(5));
+  }
+}
+
 /// Runs `dot -Tsvg` with its three streams on files; returns the wait status.
 Result<int> run_dot(const std::string& in, const std::string& out, const std::string& err) {
   posix_spawn_file_actions_t actions;
@@ -82,11 +103,7 @@ Result<int> run_dot(const std::string& in, const std::string& out, const std::st
     return fail(ErrorCode::unsupported, "draw a picture: there is no program `dot` in PATH; install Graphviz, or keep the DOT text");
   }
   if (refused != 0) return fail(ErrorCode::io_error, "draw a picture: start `dot`: {}", std::strerror(refused));
-  int status = 0;
-  while (::waitpid(child, &status, 0) < 0) {
-    if (errno != EINTR) return fail(ErrorCode::io_error, "draw a picture: wait for `dot`: {}", std::strerror(errno));
-  }
-  return status;
+  return wait_for(child);
 }
 
 }  // namespace

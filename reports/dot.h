@@ -54,7 +54,7 @@ class DotGraph {
 
 /// Draws DOT text as an SVG document that follows the reader's light or dark theme.
 /// Errors: unsupported when there is no program `dot`; invalid_argument when dot refuses the text or prints anything to stderr, which it
-/// does for colours it paints black; io_error. Blocks until dot ends.
+/// does for colours it paints black; io_error; timeout. Blocks until dot ends, at most a minute.
 Result<std::string> render_svg(std::string_view dot_text);
 
 }  // namespace holdfast::reports

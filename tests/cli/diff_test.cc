@@ -105,10 +105,12 @@ TEST(Diff, OfDamagedDataIsABadVerdictOfItsOwn) {
   EXPECT_EQ(holdfast({"diff", sides.folder, sides.scratch / "absent"}).exit, 2);
 }
 
+using Variables = std::map<std::string, std::string>;
+
 /// Sets variables of the environment while it lives.
 class Environment {
  public:
-  explicit Environment(std::map<std::string, std::string> variables) : variables_(std::move(variables)) {
+  explicit Environment(Variables variables) : variables_(std::move(variables)) {
     for (const auto& [name, value] : variables_) ::setenv(name.c_str(), value.c_str(), 1);
   }
   ~Environment() {
@@ -116,11 +118,11 @@ class Environment {
   }
 
  private:
-  std::map<std::string, std::string> variables_;
+  Variables variables_;
 };
 
 std::string found_of(const Ran& run, const std::string& check) {
-  const auto report = run.json();
+  const nlohmann::json report = run.json();
   for (const auto& one : report["checks"]) {
     if (one["name"] == check) return one["found"];
   }
@@ -148,17 +150,17 @@ TEST(Doctor, SaysWhichRankTheLauncherMadeThis) {
   const auto ranks = [&] { return holdfast({"doctor", scratch / "", "--json"}); };
   EXPECT_EQ(found_of(ranks(), "ranks"), "world=1 rank=0 via=alone");
   {
-    const Environment slurm({{"SLURM_PROCID", "17"}, {"SLURM_NTASKS", "64"}});
+    const Environment slurm(Variables{{"SLURM_PROCID", "17"}, {"SLURM_NTASKS", "64"}});
     EXPECT_EQ(found_of(ranks(), "ranks"), "world=64 rank=17 via=slurm");
-    const Environment torchrun({{"RANK", "17"}, {"WORLD_SIZE", "64"}});
+    const Environment torchrun(Variables{{"RANK", "17"}, {"WORLD_SIZE", "64"}});
     EXPECT_EQ(found_of(ranks(), "ranks"), "world=64 rank=17 via=torchrun,slurm");
-    const Environment other(std::map<std::string, std::string>{{"RANK", "3"}});
+    const Environment other(Variables{{"RANK", "3"}});
     const Ran run = ranks();
     EXPECT_EQ(run.exit, 1);
     EXPECT_EQ(run.last_line(),
               "holdfast doctor: ranks: RANK=3 of WORLD_SIZE=64 (torchrun), SLURM_PROCID=17 of SLURM_NTASKS=64 (slurm): they disagree");
   }
-  for (const auto& [variables, message] : std::vector<std::pair<std::map<std::string, std::string>, std::string>>{
+  for (const auto& [variables, message] : std::vector<std::pair<Variables, std::string>>{
            {{{"RANK", "1"}}, "RANK is set and WORLD_SIZE is not (torchrun); expected both or none"},
            {{{"PMI_SIZE", "4"}}, "PMI_SIZE is set and PMI_RANK is not (pmi); expected both or none"},
            {{{"RANK", "x"}, {"WORLD_SIZE", "2"}}, "RANK=\"x\": expected a number from 0"},

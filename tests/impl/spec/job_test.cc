@@ -157,6 +157,23 @@ TEST(Job, ExpertsLieOnAMeshOfTheirOwnOverTheSameRanks) {
   EXPECT_EQ(layout_of(job, "model.layers.5.self_attn.k_proj.weight"), "mesh(8x2 from 16) [replicate,shard(0)]");
 }
 
+TEST(Job, SeveralExpertsLieOnOneRank) {
+  MeshSpec mesh = testing::mesh_of("mixtral/megatron-lm", {{"dp", 8}});
+  mesh.expert_dims = {{"edp", 2}, {"ep", 4}};
+  const Job job = testing::value_of(make_job(testing::model("mixtral-8x7b"), mesh, testing::sharding()));
+  // Eight experts on four ranks: 2 and 3 on the second.
+  EXPECT_EQ(layout_of(job, "model.layers.0.block_sparse_moe.experts.2.w1.weight"), "mesh(2:4 from 1) [replicate]");
+  EXPECT_EQ(layout_of(job, "model.layers.0.block_sparse_moe.experts.3.w1.weight"), "mesh(2:4 from 1) [replicate]");
+  mesh.expert_dims = {{"ep", 16}};
+  mesh.dims[0].size = mesh.ranks = 16;
+  const auto too_many = make_job(testing::model("mixtral-8x7b"), mesh, testing::sharding());
+  ASSERT_FALSE(too_many);
+  EXPECT_EQ(too_many.error().message,
+            "mesh \"test\", rules mixtral/megatron-lm: tensor \"model.layers.0.block_sparse_moe.experts.0.w1.weight\": 8 experts do not "
+            "divide over "
+            "the 16 ranks of ep");
+}
+
 TEST(Job, CutsFusedProjectionsSegmentBySegment) {
   const Job job = job_of("small-tp");
   EXPECT_EQ(layout_of(job, "h.3.attn.c_attn.weight"), "mesh(2x4 from 0) [replicate,segments(1: 768+768+768)]");
