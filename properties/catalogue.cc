@@ -10,6 +10,7 @@ const std::vector<Property>& catalogue() {
     std::vector<Property> properties;
     for (auto part : {
              round_trip_properties,
+             rewind_properties,
              streaming_properties,
              async_properties,
              metadata_properties,

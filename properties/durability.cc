@@ -99,13 +99,15 @@ class Story {
     return text;
   }
 
-  sim::Trace tell(const sim::Scenario& scenario, sim::Disk& disk, Watcher& watcher) const {
+  sim::Trace tell(const sim::Scenario& scenario, sim::Disk& disk, Watcher& watcher) {
+    states_.assign(static_cast<std::size_t>(drawn_.saved.world_size), {});
+    for (auto& states : states_) states = std::vector<gen::RankState>(saves);
     sim::Scenario watched = scenario;
     watched.interceptor = &watcher;
     return sim::run(watched, disk, [&](const port::Env& env, Rank rank) { save_all(env, rank, watcher); });
   }
 
-  void save_all(const port::Env& env, Rank rank, Watcher& watcher) const {
+  void save_all(const port::Env& env, Rank rank, Watcher& watcher) {
     protocol::Session session(env, {.coordinator = drawn_.coordinator});
     for (int save = 0; save < saves; ++save) {
       const auto s = static_cast<std::size_t>(save);
@@ -113,7 +115,9 @@ class Story {
         const sim::tsan::Inside inside;
         watcher.began(save);
       }
-      const gen::RankState state = make_state(drawn_.saved, rank, values_[s]);
+      // Kept until the story is over: after a timeout in the snapshot the device may still read the tensors.
+      gen::RankState& state = states_[static_cast<std::size_t>(rank.value)][s];
+      state = make_state(drawn_.saved, rank, values_[s]);
       const auto saved = protocol::save(session, state.dict,
                                         {.step = saved_steps[s],
                                          .deadline = std::chrono::seconds(20),
@@ -124,21 +128,28 @@ class Story {
     }
   }
 
-  /// Half of the stories have faults; none flips a bit, which would be damage and no crash.
-  sim::Scenario draw_scenario() const {
+  /// Three of four stories may have faults; none flips a bit, which would be damage and no crash.
+  sim::Scenario draw_scenario() {
     sim::Scenario plain;
     plain.world_size = drawn_.saved.world_size;
     plain.random_latency = false;
     plain.record_events = true;
     sim::Disk disk;
     Watcher watcher(disk);
-    std::vector<sim::SiteInStep> sites;
-    for (const sim::SiteRecord& site : tell(plain, disk, watcher).sites) sites.push_back({site, ""});
+    const sim::Trace trace = tell(plain, disk, watcher);
+    std::vector<sim::SiteInStep> sites, publishing;
+    for (std::size_t i = 0; i < trace.sites.size(); ++i) {
+      sites.push_back({trace.sites[i], trace.record[i].step});
+      if (trace.record[i].step == "6 publish" && trace.sites[i].op != std::string_view("storage.close")) publishing.push_back(sites.back());
+    }
     using enum sim::FaultKind;
     sim::Scenario scenario =
         sim::random_case(sites, drawn_.seed, 0, {error_before, error_after, delay, hang, kill_rank, power_loss}).scenario;
     scenario.world_size = drawn_.saved.world_size;
     if (drawn_.seed % 2 == 0) scenario.faults.clear();
+    // An error while the commit record is written must never become a success.
+    if (drawn_.seed % 4 == 0 && !publishing.empty())
+      scenario.faults = {{.site = publishing[drawn_.seed / 4 % publishing.size()].site.site, .kind = error_before}};
     return scenario;
   }
 
@@ -191,6 +202,7 @@ class Story {
   gen::StateSpec reader_;
   Counts& counts_;
   std::vector<gen::WholeValues> values_;
+  std::vector<std::vector<gen::RankState>> states_;  // what is saved, by rank and save
 };
 
 gen::Outcome check(World& /*world*/, const gen::DrawOptions& options) {

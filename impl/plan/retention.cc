@@ -8,7 +8,9 @@ namespace holdfast::plan {
 
 std::vector<AttemptId> to_retire(std::span<const Committed> committed, std::uint64_t own_sequence, const RetentionPolicy& policy,
                                  std::optional<AttemptId> last_verified) {
-  const std::vector<Committed> by_age = newest_first({committed.begin(), committed.end()});
+  std::vector<Committed> by_age = newest_first({committed.begin(), committed.end()});
+  if (MUTATE("plan.retire_by_step", false, true))
+    std::ranges::stable_sort(by_age, std::ranges::greater(), [](const Committed& checkpoint) { return checkpoint.id.step; });
   std::vector<AttemptId> retired;
   for (std::size_t i = std::max<std::size_t>(1, policy.keep_last); i < by_age.size(); ++i) {
     const Committed& checkpoint = by_age[i];

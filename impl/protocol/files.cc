@@ -78,9 +78,9 @@ Result<SharedBytes> read_file(port::Storage& storage, std::string_view path, std
 }
 
 Status publish_if_absent(port::Storage& storage, std::string_view directory, std::string_view name, SharedBytes bytes,
-                         port::Deadline deadline) {
+                         port::Deadline deadline, std::string_view suffix) {
   const std::string path = join(directory, name);
-  const std::string temporary = path + ".tmp";
+  const std::string temporary = fmt::format("{}{}", path, suffix);
   TRY(remove_leftover(storage, temporary, deadline));
   TRY(write_durably(storage, temporary, bytes, deadline));
   const bool links = storage.caps().link_if_absent;
@@ -105,6 +105,15 @@ Status replace_file(port::Storage& storage, std::string_view directory, std::str
   TRY(write_durably(storage, temporary, std::move(bytes), deadline));
   TRY(storage.rename(temporary, path, deadline));
   return storage.sync_directory(directory, deadline);
+}
+
+Status remove_all_but(port::Storage& storage, std::string_view directory, std::string_view kept, port::Deadline deadline) {
+  for (const port::DirectoryEntry& entry : TRY(storage.list(directory, deadline))) {
+    if (entry.name == kept) continue;
+    const std::string path = join(directory, entry.name);
+    TRY(entry.directory ? remove_directory_tree(storage, path, {}, deadline) : storage.remove(path, deadline));
+  }
+  return {};
 }
 
 Status empty_directory(port::Storage& storage, std::string_view directory, std::string_view first, port::Deadline deadline) {

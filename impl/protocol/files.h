@@ -40,14 +40,18 @@ Status write_new_file(port::Storage& storage, std::string_view path, std::span<c
 Result<SharedBytes> read_file(port::Storage& storage, std::string_view path, std::uint64_t bytes_max, port::Deadline deadline);
 
 /// Gives `bytes` the name `name` in `directory`, whole or not at all, and never over an existing one. Durable on return.
-/// Writes and syncs `name`.tmp first, then links (or renames, where the storage has no links): a crash before the link leaves no `name`, after it
+/// Writes and syncs `name` + `suffix` first, then links (or renames, where the storage has no links): a crash before the link leaves no `name`, after it
 /// the whole of it, and the last sync keeps it. Errors: unknown_outcome when the name may be there after a crash and may be not, or is there with
-/// other bytes; with any other code the name is not there and will not come.
+/// other bytes; with any other code the name is not there and will not come. Two that publish one name at once need different `suffix`es, or they
+/// would link each other's file.
 Status publish_if_absent(port::Storage& storage, std::string_view directory, std::string_view name, SharedBytes bytes,
-                         port::Deadline deadline);
+                         port::Deadline deadline, std::string_view suffix = ".tmp");
 
 /// Replaces `name` in `directory` by `bytes`: after a crash the old one or the new one is there, whole. Durable on return.
 Status replace_file(port::Storage& storage, std::string_view directory, std::string_view name, SharedBytes bytes, port::Deadline deadline);
+
+/// Removes what lies in a directory, but the file named `kept`.
+Status remove_all_but(port::Storage& storage, std::string_view directory, std::string_view kept, port::Deadline deadline);
 
 /// Removes what lies in a directory; the file named `first` goes before the others, durably.
 Status empty_directory(port::Storage& storage, std::string_view directory, std::string_view first, port::Deadline deadline);

@@ -3,6 +3,7 @@
 #include "impl/core/mark.h"
 #include "impl/format/hint.h"
 #include "impl/protocol/files.h"
+#include "impl/protocol/give_up.h"
 #include "impl/protocol/pending_save.h"
 #include "impl/protocol/round.h"
 #include "impl/protocol/survey.h"
@@ -19,26 +20,31 @@ Status make_hint_true(port::Storage& storage, const std::string& newest, port::D
   return replace_file(storage, "", hint_name, wanted, deadline);
 }
 
+/// Empties every attempt without a commit record. Its directory stays until the next commit retires it: its name keeps its number from being given out
+/// again, and its MANIFEST keeps it from being committed.
+Result<std::vector<std::string>> sweep_attempts(port::Storage& storage, port::Deadline deadline) {
+  std::vector<std::string> swept;
+  for (const plan::AttemptId id : TRY(survey(storage, deadline)).uncommitted) {
+    const std::string directory = plan::directory_name(id);
+    if (!TRY(give_up(storage, directory, deadline))) continue;
+    MARK("recover.swept");
+    TRY(remove_all_but(storage, directory, manifest_name, deadline));
+    swept.push_back(directory);
+  }
+  return swept;
+}
+
 Result<comm::Answer> sweep(port::Storage& storage, port::Deadline deadline) {
+  const std::vector<std::string> swept = TRY(sweep_attempts(storage, deadline));
   const Survey found = TRY(survey(storage, deadline));
   const std::string newest = found.committed.empty() ? "" : found.committed.front().directory;
-  // The highest number stays taken, by an empty directory: given out again, a coordinator of the old attempt that wakes up late would write into
-  // the new one. The next commit retires it.
-  const std::uint32_t highest = found.all.empty() ? 0 : found.all.front().attempt;
-  for (const plan::AttemptId id : found.uncommitted) {
-    MARK("recover.swept");
-    const std::string directory = plan::directory_name(id);
-    TRY(id.attempt == highest ? empty_directory(storage, directory, manifest_name, deadline)
-                              : remove_directory_tree(storage, directory, manifest_name, deadline));
-  }
-  if (!found.uncommitted.empty()) TRY(storage.sync_directory("", deadline));
   // A commit record that became visible but whose name was not yet durable when the writer died is made durable before anybody relies on it.
   if (!newest.empty()) TRY(storage.sync_directory(newest, deadline));
   if (!newest.empty()) TRY(make_hint_true(storage, newest, deadline));
   Encoder out;
   out.text(newest);
-  out.varint(found.uncommitted.size());
-  for (const plan::AttemptId id : found.uncommitted) out.text(plan::directory_name(id));
+  out.varint(swept.size());
+  for (const std::string& directory : swept) out.text(directory);
   comm::Answer answer;
   answer.common = out.take();
   return answer;

@@ -14,11 +14,14 @@ struct RecoverOptions {
 };
 
 struct Recovered {
-  std::string newest;              ///< directory of the newest committed checkpoint, or empty
-  std::vector<std::string> swept;  ///< attempts without a commit record that were emptied; all but the highest number are gone
+  std::string newest;  ///< directory of the newest committed checkpoint, or empty
+  std::vector<std::string>
+      swept;  ///< attempts without a commit record: emptied, and never committed any more; the next commit removes them
 };
 
-/// Requires: no save of this job is running, here or elsewhere: a running attempt looks like one that was given up.
+/// Ends every save of the job that has not committed yet, elsewhere too: a running attempt looks like one that was given up, so it is given up. An
+/// old coordinator that is still alive, or wakes up later, cannot commit it any more, and says unknown.
+/// Requires: no save of this session is running. On a storage without link_if_absent: nor one of an older job, anywhere.
 /// Every rank of the session calls it and gets the same answer. Blocks: at most options.deadline. Idempotent.
 Checkpointed<Recovered> recover(Session& session, const RecoverOptions& options = {});
 

@@ -7,6 +7,7 @@
 #include "impl/format/hint.h"
 #include "impl/protocol/build_manifest.h"
 #include "impl/protocol/files.h"
+#include "impl/protocol/give_up.h"
 #include "impl/protocol/segment_write.h"
 #include "impl/protocol/survey.h"
 
@@ -69,7 +70,8 @@ Status SegmentWriter::finish(const Metadata& metadata, const std::vector<std::ve
   if (MUTATE("segment_writer.delete_before_publish", false, !ticket_.parent.empty())) {
     warn(remove_directory_tree(env_.storage, ticket_.parent, manifest_name, role_.reduce));
   }
-  TRY(publish(metadata, results));
+  const Status published = publish(metadata, results);
+  if (!published && MUTATE("segment_writer.ignores_failed_publish", true, false)) return published;
   env_.enter("8 retire");
   warn(replace_file(env_.storage, "", hint_name, format::encode_hint(ticket_.directory), role_.reduce));
   warn(retire());
@@ -101,8 +103,12 @@ Status SegmentWriter::retire() {
   for (const plan::AttemptId id : found.uncommitted) {
     // An attempt with a higher number is somebody else's, and younger than ours.
     if (id.attempt >= attempt_.attempt) continue;
+    const std::string directory = plan::directory_name(id);
+    if (!TRY(give_up(env_.storage, directory, role_.reduce))) continue;
     MARK("segment_writer.swept_orphan");
-    TRY(remove_directory_tree(env_.storage, plan::directory_name(id), manifest_name, role_.reduce));
+    // The taken name goes last: until then nobody can commit what is being removed.
+    TRY(remove_all_but(env_.storage, directory, manifest_name, role_.reduce));
+    TRY(remove_directory_tree(env_.storage, directory, manifest_name, role_.reduce));
   }
   return env_.storage.sync_directory("", role_.reduce);
 }

@@ -12,7 +12,8 @@ Status look_into(port::Storage& storage, plan::AttemptId id, Survey& found, port
   const std::string directory = plan::directory_name(id);
   const std::string path = join(directory, manifest_name);
   Result<SharedBytes> bytes = read_file(storage, path, manifest_bytes_max, deadline);
-  if (!bytes && bytes.error().code == ErrorCode::not_found) {
+  const bool given_up = bytes && std::ranges::equal(bytes->view(), as_bytes(given_up_record));
+  if (given_up || (!bytes && bytes.error().code == ErrorCode::not_found)) {
     found.uncommitted.push_back(id);
     return {};
   }

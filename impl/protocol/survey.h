@@ -11,6 +11,8 @@
 namespace holdfast::protocol {
 
 inline constexpr std::string_view manifest_name = "MANIFEST";
+/// What a MANIFEST holds that is no commit record: somebody took the name, so that nobody commits the attempt any more (give_up.h). FORMAT.md.
+inline constexpr std::string_view given_up_record = "holdfast: this attempt was given up\n";
 inline constexpr std::string_view hint_name = "latest";
 inline constexpr std::uint64_t manifest_bytes_max = std::uint64_t{4} << 30;
 
@@ -29,7 +31,7 @@ struct DamagedAttempt {
 struct Survey {
   std::vector<CommittedAttempt> committed;   ///< newest first
   std::vector<DamagedAttempt> damaged;       ///< newest attempt first
-  std::vector<plan::AttemptId> uncommitted;  ///< no MANIFEST: given up, or still being written
+  std::vector<plan::AttemptId> uncommitted;  ///< no MANIFEST, or one that says given up: a save failed here, or still writes
   std::vector<plan::AttemptId> all;          ///< every attempt, committed or not
 };
 

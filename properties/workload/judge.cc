@@ -4,6 +4,7 @@
 #include <map>
 
 #include "impl/core/mark.h"
+#include "impl/protocol/survey.h"
 
 namespace holdfast::properties {
 namespace {
@@ -73,7 +74,8 @@ void judge_attribution(const SaveResults& saves, const sim::Trace& act, Verdict&
 std::optional<std::string> debris(const sim::Disk& disk) {
   for (const std::string& path : disk.paths()) {
     const std::string top = path.substr(0, path.find('/'));
-    if (top != "latest" && !disk.read_file(top + "/MANIFEST")) return path;
+    const Result<Bytes> record = disk.read_file(top + "/MANIFEST");
+    if (top != "latest" && (!record || as_text(*record) == protocol::given_up_record)) return path;
   }
   return std::nullopt;
 }

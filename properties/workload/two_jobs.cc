@@ -15,6 +15,7 @@ namespace holdfast::properties {
 namespace {
 
 constexpr std::size_t versions = 5;
+constexpr int recoveries_max = 3;  // of the new job
 
 void add(Verdict& verdict, std::string_view property, std::string message) {
   verdict.push_back({VerdictClass::safety, std::string(property), std::move(message)});
@@ -47,9 +48,10 @@ sim::Disk TwoJobs::prepare() {
 }
 
 void TwoJobs::begin() {
-  kept_states_.clear();
   const auto old_ranks = static_cast<std::size_t>(options_.old_job.world_size);
   const auto new_ranks = static_cast<std::size_t>(options_.new_job.world_size);
+  states_.assign(versions, {});
+  for (auto& states : states_) states = std::vector<gen::RankState>(std::max(old_ranks, new_ranks));
   old_saves_.assign(old_ranks, std::nullopt);
   first_saves_.assign(new_ranks, std::nullopt);
   second_saves_.assign(new_ranks, std::nullopt);
@@ -75,8 +77,9 @@ void TwoJobs::act(const port::Env& env, Rank rank) {
 
 protocol::Checkpointed<protocol::Saved> TwoJobs::save(protocol::Session& session, const gen::StateSpec& spec, Rank rank, Version version) {
   // Kept until the next case: after a timeout in the snapshot the device may still read the tensors.
-  kept_states_.push_back(std::make_unique<gen::RankState>(make_state(spec, rank, values_[static_cast<std::size_t>(version)])));
-  return protocol::save(session, kept_states_.back()->dict,
+  gen::RankState& state = states_[static_cast<std::size_t>(version)][static_cast<std::size_t>(rank.value)];
+  state = make_state(spec, rank, values_[static_cast<std::size_t>(version)]);
+  return protocol::save(session, state.dict,
                         {.step = step_of(version),
                          .deadline = options_.deadline,
                          .block_bytes = options_.block_bytes,
@@ -92,7 +95,11 @@ void TwoJobs::live_as_new_job(const port::Env& env, Rank rank) {
   const auto r = static_cast<std::size_t>(rank.value);
   env.clock.sleep_until(env.clock.now() + options_.pause);
   protocol::Session session(env, {.coordinator = options_.new_coordinator});
-  // It does not call recover(), which requires that no save of the job is running: it loads, and goes on.
+  // The old job may be alive and in its way: whoever restarts a job cannot know.
+  bool recovered = false;
+  for (int i = 0; i < recoveries_max && !recovered; ++i)
+    recovered = protocol::recover(session, {.deadline = options_.deadline}).has_value();
+  if (!recovered) return;
   new_loads_[r].push_back(load(session, rank, {}));
   if (!new_loads_[r].back().version) return;
   first_saves_[r] = save(session, options_.new_job, rank, Version::new_first);

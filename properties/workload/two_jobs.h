@@ -2,7 +2,6 @@
 // in between the old one goes on as if nothing had happened. Then a third job looks at what is left.
 #pragma once
 
-#include <memory>
 #include <optional>
 #include <string>
 #include <vector>
@@ -61,8 +60,8 @@ class TwoJobs : public sim::Workload {
   void judge_end(const sim::Disk& disk, Verdict& verdict) const;
 
   TwoJobsOptions options_;
-  std::vector<std::unique_ptr<gen::RankState>> kept_states_;
-  std::vector<gen::WholeValues> values_;  ///< by version
+  std::vector<std::vector<gen::RankState>> states_;  ///< what was saved, by version and rank of its job
+  std::vector<gen::WholeValues> values_;             ///< by version
   Saves old_saves_, first_saves_, second_saves_;
   std::vector<std::vector<Held>> new_loads_;  ///< by rank of the new job
   std::vector<Held> last_loads_, kept_;       ///< by rank of the third job: the newest, and the new job's last acknowledged one

@@ -97,13 +97,19 @@ TEST(Checkpoints, RecoverClearsAwayWhatACrashLeft) {
   ASSERT_TRUE(recovered);
   EXPECT_EQ(recovered->newest, "step-1.a1");
   EXPECT_EQ(recovered->swept, (std::vector<std::string>{"step-2.a3", "step-2.a2"}));
-  // The highest number stays taken, by an empty directory, until the next commit.
-  EXPECT_FALSE(std::filesystem::exists(directory.path() + "/step-2.a2"));
-  EXPECT_TRUE(std::filesystem::is_empty(directory.path() + "/step-2.a3"));
+  // Their names stay taken, and their commit names, until the next commit.
+  for (const char* attempt : {"/step-2.a2", "/step-2.a3"}) {
+    EXPECT_FALSE(std::filesystem::exists(directory.path() + attempt + "/segment-00000-000.safetensors"));
+    std::ifstream record(directory.path() + attempt + "/MANIFEST");
+    EXPECT_EQ(std::string(std::istreambuf_iterator<char>(record), {}), "holdfast: this attempt was given up\n");
+  }
+  EXPECT_EQ(checkpoints->list()->uncommitted.size(), 2u);
+  EXPECT_TRUE(checkpoints->list()->damaged.empty());
   const auto next = checkpoints->save(Trainer(Rank{0}, 1, 1).state, {.step = Step{2}});
   ASSERT_TRUE(next);
   EXPECT_EQ(next->directory, "step-2.a4");
   EXPECT_TRUE(checkpoints->list()->uncommitted.empty());
+  EXPECT_FALSE(std::filesystem::exists(directory.path() + "/step-2.a3"));
 }
 
 TEST(Checkpoints, RefuseAFileAsFolder) {

@@ -1,0 +1,16 @@
+// Ends an attempt that nobody is to commit any more, whether its coordinator is dead or only slow.
+#pragma once
+
+#include <string>
+
+#include "impl/core/error.h"
+#include "impl/port/storage.h"
+
+namespace holdfast::protocol {
+
+/// Takes the commit name of an attempt without a commit record, durably and in one step: its coordinator, however late, cannot commit it any more.
+/// Without that it could publish a record of files that are being swept, and retire what is whole. False: the coordinator was quicker, and the
+/// attempt is committed. Where the storage has no links a name cannot be taken without overwriting: nothing is done, and true returned.
+Result<bool> give_up(port::Storage& storage, const std::string& directory, port::Deadline deadline);
+
+}  // namespace holdfast::protocol
