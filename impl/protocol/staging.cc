@@ -1,6 +1,7 @@
 #include "impl/protocol/staging.h"
 
 #include <algorithm>
+#include <array>
 
 #include "impl/core/mark.h"
 #include "impl/core/mesh_layout.h"
@@ -160,7 +161,9 @@ Status Stager::stage(const format::SegmentLayout& layout, std::span<const Stride
   return {};
 }
 
-Status upload(port::Device& device, const std::vector<Upload>& parts, std::shared_ptr<const void> owner, port::Deadline deadline) {
+namespace {
+
+Status upload_here(port::Device& device, std::span<const Upload> parts, std::shared_ptr<const void> owner, port::Deadline deadline) {
   struct Kept {
     std::shared_ptr<const void> staging;
     std::vector<TensorDigest> digests;
@@ -187,6 +190,50 @@ Status upload(port::Device& device, const std::vector<Upload>& parts, std::share
                 to_string(kept->digests[i]));
   }
   return {};
+}
+
+/// The parts in two halves of about as many bytes; a part in the middle is cut along its longest dimension.
+std::array<std::vector<Upload>, 2> halves(const std::vector<Upload>& parts, std::uint64_t bytes) {
+  std::array<std::vector<Upload>, 2> cut;
+  std::uint64_t before = 0;
+  for (const Upload& part : parts) {
+    const std::uint64_t here = part.source.bytes();
+    if (before + here <= bytes / 2 || before >= bytes / 2 || part.box.size.empty()) {
+      cut[before >= bytes / 2].push_back(part);
+    } else {
+      const auto longest = static_cast<std::size_t>(std::ranges::max_element(part.box.size) - part.box.size.begin());
+      const std::int64_t size = part.box.size[longest];
+      const auto first =
+          static_cast<std::int64_t>(static_cast<double>(size) * static_cast<double>(bytes / 2 - before) / static_cast<double>(here));
+      for (const bool second : {false, true}) {
+        Dims offset(part.box.size.size(), 0), sizes = part.box.size;
+        offset[longest] = second ? first : 0;
+        sizes[longest] = second ? size - first : first;
+        Box box{part.box.offset, sizes};
+        box.offset[longest] += offset[longest];
+        cut[second].push_back({narrow(part.source, offset, sizes), narrow(part.destination, offset, sizes), box, part.shape, part.dtype});
+      }
+    }
+    before += here;
+  }
+  return cut;
+}
+
+}  // namespace
+
+Status upload(const port::Env& env, std::vector<Upload> parts, std::shared_ptr<const void> owner, std::uint64_t alone_bytes_max,
+              port::Deadline deadline) {
+  std::uint64_t bytes = 0;
+  for (const Upload& part : parts) bytes += part.source.bytes();
+  if (bytes <= alone_bytes_max) return upload_here(env.device, parts, std::move(owner), deadline);
+  MARK("staging.uploaded_by_two");
+  std::array<std::vector<Upload>, 2> cut = halves(parts, bytes);
+  auto other = TRY(port::Future<void>::run(env.tasks, "place", [&device = env.device, half = std::move(cut[1]), owner, deadline] {
+    return upload_here(device, half, owner, deadline);
+  }));
+  const Status done = upload_here(env.device, cut[0], std::move(owner), deadline);
+  const Status other_done = other.get(deadline);
+  return done ? other_done : done;
 }
 
 }  // namespace holdfast::protocol

@@ -184,7 +184,8 @@ Status bench_warm(const Request& request) {
   const std::vector<SavePlan> local = local_plans(held, dp * llama_405b_ranks_a_dp);
   const Rank rank{8};  // of the second stage: the first has less
   StateDict state;
-  for (const LayoutItem& item : *local[8].layouts) TRY(state.add(item.fqn, properties::gen::paper_entry(item.dtype, item.shape, item.layout, rank)));
+  for (const LayoutItem& item : *local[8].layouts)
+    TRY(state.add(item.fqn, properties::gen::paper_entry(item.dtype, item.shape, item.layout, rank)));
   TRY(state.add_bytes("trainer", Bytes(1000)));
 
   const plan::PlanContext context{static_cast<std::int32_t>(local.size()), plan::DedupPolicy::least_bytes, format::manifest_version};
@@ -226,7 +227,8 @@ Status bench_across(const Request& request) {
   const auto tiles = [&](std::int64_t rows, std::int64_t columns) {
     std::vector<Box> boxes;
     for (std::int64_t r = 0; r < rows; ++r) {
-      for (std::int64_t c = 0; c < columns; ++c) boxes.push_back({{r * (shape[0] / rows), c * (shape[1] / columns)}, {shape[0] / rows, shape[1] / columns}});
+      for (std::int64_t c = 0; c < columns; ++c)
+        boxes.push_back({{r * (shape[0] / rows), c * (shape[1] / columns)}, {shape[0] / rows, shape[1] / columns}});
     }
     return boxes;
   };

@@ -132,12 +132,12 @@ TEST(MeshChunks, APlaceIsTakenOnlyFromTheRightBox) {
     EXPECT_TRUE(file.has_value());
     if (!file) return "";
     const TensorMetadata& flat = manifest.tensors.at("flat").metadata;
-    EXPECT_EQ(file->place_of("flat", flat, {{0, 0}, {1, 5}}), 0u);
-    EXPECT_EQ(file->place_of("flat", flat, {{0, 0}, {2, 5}}).error(),
+    EXPECT_EQ(file->find("flat", flat, {{0, 0}, {1, 5}}), 0u);
+    EXPECT_EQ(file->find("flat", flat, {{0, 0}, {2, 5}}).error(),
               (Error{ErrorCode::corrupt,
                      "segment \"step-1.a1/segment-00000-000.safetensors\" holds of tensor \"flat\" box [0,0]+[1,5] of F32 "
                      "[7,5], the manifest says box [0,0]+[2,5] of F32 [7,5]"}));
-    EXPECT_EQ(file->place_of("fused", flat, {{0, 0}, {2, 5}}).error(),
+    EXPECT_EQ(file->find("fused", flat, {{0, 0}, {2, 5}}).error(),
               (Error{ErrorCode::corrupt,
                      "segment \"step-1.a1/segment-00000-000.safetensors\" holds no box of tensor \"fused\", the manifest "
                      "says [0,0]+[2,5]"}));
