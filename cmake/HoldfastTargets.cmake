@@ -23,8 +23,11 @@ function(holdfast_library)
     endif()
     if(variant STREQUAL ".mutants")
       target_compile_definitions(${target} PRIVATE HOLDFAST_MUTANTS)
-      # The ordinary form is the one that sanitizers look at; of the mutants only the verdict counts, and they compile twice as fast without.
-      target_compile_options(${target} PRIVATE $<$<COMPILE_LANGUAGE:CXX>:-fno-sanitize=all>)
+      # The ordinary form is the one that sanitizers look at; of the mutants only the verdict counts, and they compile twice as fast without. Not so
+      # the simulator: it must tell the sanitizer of the program around it when it switches stacks.
+      if(NOT ARG_NAME STREQUAL "sim")
+        target_compile_options(${target} PRIVATE $<$<COMPILE_LANGUAGE:CXX>:-fno-sanitize=all>)
+      endif()
       set_target_properties(${target} PROPERTIES EXCLUDE_FROM_ALL ON)
     endif()
     foreach(used IN LISTS ARG_USES)

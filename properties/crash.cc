@@ -112,7 +112,7 @@ std::vector<Property> crash_properties() {
        {"judge.loaded_old", "judge.loaded_new", "judge.unknown_outcome", "load.fell_back", "recover.swept"}},
       {"crash-async",
        "S1 S2 S3 S4 S5 S6 S7 S9 L1 L2 L4 A1",
-       "The same when the save is asynchronous, and the trainer changes and frees its tensors at once.",
+       "The same when the save is asynchronous, and the trainer changes its tensors at once.",
        {"sim"},
        random_faults_async,
        {"judge.loaded_old", "judge.loaded_new", "judge.unknown_outcome", "load.fell_back", "recover.swept"}},

@@ -75,7 +75,7 @@ void add_check_plan(CLI::App& app, Command& command) {
   const auto path = std::make_shared<std::string>();
   CLI::App* verb =
       add_verb(app, command, "check-plan", "Check a plan, whoever made it, with an oracle that shares no algorithm with the planner.",
-               "Example: holdfast plan layout.json --ranks 4 --to 3 --json --full > plan.json; holdfast check-plan plan.json\n\n"
+               "Example: holdfast check-plan plan.json, written by: holdfast plan layout.json --ranks 4 --to 3 --json --full > plan.json\n\n"
                "Checked: in bounds, every byte of every destination exactly once, the source is there, dtype and shape agree,\n"
                "nothing is empty, one owner a piece. Exit 1: something does not hold. The form: impl/cli/PLANS.md.",
                [path](const Console& console) { return check_plan(*path, console); });

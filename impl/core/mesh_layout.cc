@@ -74,7 +74,7 @@ std::vector<Cut> cuts_of(const MeshLayout& layout, int dim) {
     }
     cuts.push_back(cut);
   }
-  cuts.insert(MUTATE("layout.strided_first", cuts.end(), cuts.begin()), waiting.begin(), waiting.end());
+  cuts.insert(cuts.end(), waiting.begin(), waiting.end());
   return cuts;
 }
 

@@ -158,11 +158,11 @@ Result<std::vector<WriteResult>> SaveRun::written_or_cancelled(PendingState& pen
   TRY(monitor->wait(
       "the writing, or a cancel",
       [&] {
-        cancelled = pending.cancelled;
+        cancelled = MUTATE("save.ignores_cancel", pending.cancelled, false);
         return cancelled || results->has_value();
       },
       times_->work()));
-  if (!MUTATE("save.ignores_cancel", cancelled, false)) return std::move(**results);
+  if (!cancelled) return std::move(**results);
   MARK("save.cancelled");
   return fail(ErrorCode::aborted, "save step {}: cancelled on this rank", step_);
 }

@@ -69,8 +69,7 @@ Status SegmentWriter::finish(const Metadata& metadata, const std::vector<std::ve
   if (MUTATE("segment_writer.delete_before_publish", false, !ticket_.parent.empty())) {
     warn(remove_directory_tree(env_.storage, ticket_.parent, manifest_name, role_.reduce));
   }
-  const Status published = publish(metadata, results);
-  if (!published && MUTATE("segment_writer.ignores_failed_publish", true, false)) return published;
+  TRY(publish(metadata, results));
   env_.enter("8 retire");
   warn(replace_file(env_.storage, "", hint_name, format::encode_hint(ticket_.directory), role_.reduce));
   warn(retire());

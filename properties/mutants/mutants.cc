@@ -8,15 +8,10 @@ const std::vector<Mutant>& mutants() {
       {"files.skip_directory_sync", "the directory is not synced after the commit record is linked", "S2", "durable-after-ack"},
       {"files.skip_data_sync", "the commit record is published before the data is synced", "S2", "durable-after-committed"},
       {"segment_writer.never_gives_way", "two coordinators that saw the same attempts both go on", "S9", "zombie-exhaustive"},
-      {"segment_writer.ignores_failed_publish", "a save is reported committed though its record could not be published", "S2",
-       "durable-after-committed"},
       {"comm.only_coordinator_reports", "failures of other ranks than the coordinator are not reported", "A1", "SEED-S5"},
       {"comm.any_operation", "a rank in another operation is listened to", "A1", "operations"},
       {"layout.flat_ignores_unit", "a flat cut falls inside a unit", "S7", "rule-layouts"},
-      {"layout.strided_first", "a strided shard cuts before the shards that make its parts", "S7", "rule-layouts"},
       {"comm.drop_one_failed_rank", "one rank is dropped from the map of failed ranks", "A1", "SEED-S4"},
-      {"save.returns_before_staged", "async_save returns before the tensors are staged", "S6", "async-snapshot"},
-      {"save.ignores_cancel", "a cancel is not heard", "L1", "async-cancel"},
       {"staging.skip_wait", "staging is read before the copy is complete", "S6", "round-trip"},
       {"staging.digest_of_wrong_range", "a part of a tensor is digested as if it lay elsewhere", "S4", "streaming"},
       {"staging_pool.budget_ignored", "more staging memory is taken than the budget allows", "S6", "streaming"},
@@ -47,7 +42,6 @@ const std::vector<Mutant>& mutants() {
       {"plan.fingerprint_ignores_dtype", "a plan whose dtypes changed has the fingerprint that it had", "S7", "plan-cache"},
       {"plan.cache_trusts_other_ranks", "only the first rank's claim is compared with the cached plan", "S7", "plan-cache"},
       {"plan.cache_before_success", "a plan is cached before its save succeeded", "S7", "plan-cache"},
-      {"plan.index_forgets_half", "half of the saved chunks are not looked at", "S7", "reshard"},
       {"plan.save_ignores_holes", "a save with a hole is planned", "S7", "rule-holes"},
       {"plan.agreement_ignores_dtype", "ranks may disagree on a dtype", "S7", "rule-dtypes"},
       {"plan.load_ignores_holes", "a load from a checkpoint that lacks a chunk is planned", "S4", "rule-loads"},
@@ -58,7 +52,6 @@ const std::vector<Mutant>& mutants() {
       {"format.manifest_digest_unchecked", "the manifest's own digest is not compared", "S4", "rule-damage"},
       {"format.padding_unchecked", "the padding of a segment header may hold anything", "S4", "rule-damage"},
       {"engine_fiber.shares_exceptions", "the fibres of a run share the C++ runtime's stack of caught exceptions", "D1", "engines-agree"},
-      {"segment_file.skip_block_check", "a block's digest is not checked when it is read", "S4", "crash-exhaustive"},
   };
   return all;
 }

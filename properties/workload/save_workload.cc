@@ -53,6 +53,7 @@ sim::Disk SaveWorkload::prepare() {
 
 void SaveWorkload::begin() {
   saves_.assign(static_cast<std::size_t>(spec_.world_size), std::nullopt);
+  async_states_ = std::vector<gen::RankState>(static_cast<std::size_t>(spec_.world_size));
   late_.assign(static_cast<std::size_t>(spec_.world_size), 0);
   recoveries_.assign(static_cast<std::size_t>(recovered_spec_.world_size), {});
 }
@@ -69,12 +70,11 @@ void SaveWorkload::act(const port::Env& env, Rank rank) {
 protocol::Checkpointed<protocol::Saved> SaveWorkload::save_async(protocol::Session& session, Rank rank,
                                                                  const protocol::SaveOptions& options) {
   const port::TimePoint started = session.env().clock.now();
-  protocol::Checkpointed<protocol::PendingSave> pending = [&] {
-    gen::RankState state = make_state(spec_, rank, new_);
-    auto save = protocol::async_save(session, state.dict, options);
-    for (Bytes& memory : state.memory) std::ranges::fill(memory, std::byte{0xEE});
-    return save;
-  }();
+  // Kept until the next case: after a timeout in the snapshot the device may still read the tensors.
+  gen::RankState& state = async_states_[static_cast<std::size_t>(rank.value)];
+  state = make_state(spec_, rank, new_);
+  auto pending = protocol::async_save(session, state.dict, options);
+  for (Bytes& memory : state.memory) std::ranges::fill(memory, std::byte{0xEE});
   if (!pending) return tl::unexpected(std::move(pending).error());
   // It ends by its own deadline. The wait itself may be made to hang: then what came meanwhile is there for a second one.
   port::Clock& clock = session.env().clock;

@@ -22,7 +22,7 @@ struct SaveWorkloadOptions {
   Rank coordinator;
   std::uint32_t block_bytes = 4096;
   port::Duration deadline = std::chrono::seconds(20);  ///< of each save and load, in virtual time
-  bool async = false;                                  ///< by async_save; the trainer changes and frees its tensors at once, then waits
+  bool async = false;                                  ///< by async_save; the trainer changes its tensors at once, then waits
   bool save_again = true;  ///< after recovery: a fault-free save must succeed and be loaded (L2), leaving no debris (L4)
   std::optional<gen::StateSpec> recovered_spec = {};  ///< the layout of the job after recovery; none: the same
   std::optional<gen::WholeValues> values = {};        ///< real values to save first, then changed ones (gen::changed); none: made by a rule
@@ -64,6 +64,7 @@ class SaveWorkload : public sim::Workload {
   gen::WholeValues old_, new_, next_;
   std::vector<gen::RankState> states_;  ///< what the ranks save; unchanged by a case
   std::vector<std::optional<protocol::Checkpointed<protocol::Saved>>> saves_;
+  std::vector<gen::RankState> async_states_;  ///< by rank: what an asynchronous save was given
   std::vector<char> late_;  ///< by rank: the save returned after its deadline
   std::vector<Recovery> recoveries_;
 };

@@ -47,6 +47,7 @@ sim::Disk TwoJobs::prepare() {
 }
 
 void TwoJobs::begin() {
+  kept_states_.clear();
   const auto old_ranks = static_cast<std::size_t>(options_.old_job.world_size);
   const auto new_ranks = static_cast<std::size_t>(options_.new_job.world_size);
   old_saves_.assign(old_ranks, std::nullopt);
@@ -72,10 +73,10 @@ void TwoJobs::act(const port::Env& env, Rank rank) {
   is_old ? save_as_old_job(doors.env(), doors.rank()) : live_as_new_job(doors.env(), doors.rank());
 }
 
-protocol::Checkpointed<protocol::Saved> TwoJobs::save(protocol::Session& session, const gen::StateSpec& spec, Rank rank,
-                                                      Version version) const {
-  const gen::RankState state = make_state(spec, rank, values_[static_cast<std::size_t>(version)]);
-  return protocol::save(session, state.dict,
+protocol::Checkpointed<protocol::Saved> TwoJobs::save(protocol::Session& session, const gen::StateSpec& spec, Rank rank, Version version) {
+  // Kept until the next case: after a timeout in the snapshot the device may still read the tensors.
+  kept_states_.push_back(std::make_unique<gen::RankState>(make_state(spec, rank, values_[static_cast<std::size_t>(version)])));
+  return protocol::save(session, kept_states_.back()->dict,
                         {.step = step_of(version),
                          .deadline = options_.deadline,
                          .block_bytes = options_.block_bytes,

@@ -2,6 +2,7 @@
 // in between the old one goes on as if nothing had happened. Then a third job looks at what is left.
 #pragma once
 
+#include <memory>
 #include <optional>
 #include <string>
 #include <vector>
@@ -52,7 +53,7 @@ class TwoJobs : public sim::Workload {
 
   void save_as_old_job(const port::Env& env, Rank rank);
   void live_as_new_job(const port::Env& env, Rank rank);
-  protocol::Checkpointed<protocol::Saved> save(protocol::Session& session, const gen::StateSpec& spec, Rank rank, Version version) const;
+  protocol::Checkpointed<protocol::Saved> save(protocol::Session& session, const gen::StateSpec& spec, Rank rank, Version version);
   Held load(protocol::Session& session, Rank rank, std::optional<std::string> directory) const;
   Step step_of(Version version) const;
   const protocol::Saved* acknowledged(const Saves& saves) const;
@@ -60,6 +61,7 @@ class TwoJobs : public sim::Workload {
   void judge_end(const sim::Disk& disk, Verdict& verdict) const;
 
   TwoJobsOptions options_;
+  std::vector<std::unique_ptr<gen::RankState>> kept_states_;
   std::vector<gen::WholeValues> values_;  ///< by version
   Saves old_saves_, first_saves_, second_saves_;
   std::vector<std::vector<Held>> new_loads_;  ///< by rank of the new job

@@ -120,7 +120,8 @@ class Environment {
 };
 
 std::string found_of(const Ran& run, const std::string& check) {
-  for (const auto& one : run.json()["checks"]) {
+  const auto report = run.json();
+  for (const auto& one : report["checks"]) {
     if (one["name"] == check) return one["found"];
   }
   return "no check " + check;
@@ -151,7 +152,7 @@ TEST(Doctor, SaysWhichRankTheLauncherMadeThis) {
     EXPECT_EQ(found_of(ranks(), "ranks"), "world=64 rank=17 via=slurm");
     const Environment torchrun({{"RANK", "17"}, {"WORLD_SIZE", "64"}});
     EXPECT_EQ(found_of(ranks(), "ranks"), "world=64 rank=17 via=torchrun,slurm");
-    const Environment other({{"RANK", "3"}});
+    const Environment other(std::map<std::string, std::string>{{"RANK", "3"}});
     const Ran run = ranks();
     EXPECT_EQ(run.exit, 1);
     EXPECT_EQ(run.last_line(),

@@ -84,7 +84,7 @@ TEST(SaveRoutine, IsCondemnedWhenNothingLoadsAnyMore) {
   };
   EXPECT_EQ(
       verdict_of(removes),
-      std::vector<std::string>{"S3 after recovery, rank 1: no checkpoint loads: open \"state-1\": there is no such file (not_found)"});
+      std::vector<std::string>{"S3 after recovery, rank 1: no checkpoint loads: \"state-1\": no such file or directory (not_found)"});
 }
 
 TEST(SaveRoutine, IsCondemnedForALeak) {

@@ -132,7 +132,10 @@ TEST(MeshChunks, APlaceIsTakenOnlyFromTheRightBox) {
     EXPECT_TRUE(file.has_value());
     if (!file) return "";
     const TensorMetadata& flat = manifest.tensors.at("flat").metadata;
-    EXPECT_EQ(file->find("flat", flat, {{0, 0}, {1, 5}}), 0u);
+    const Result<std::size_t> position = file->find("flat", flat, {{0, 0}, {1, 5}});
+    EXPECT_TRUE(position.has_value());
+    if (!position) return "";
+    EXPECT_EQ(file->header().layout.tensors[*position].name, "flat");
     EXPECT_EQ(file->find("flat", flat, {{0, 0}, {2, 5}}).error(),
               (Error{ErrorCode::corrupt,
                      "segment \"step-1.a1/segment-00000-000.safetensors\" holds of tensor \"flat\" box [0,0]+[1,5] of F32 "
