@@ -109,7 +109,7 @@ std::vector<Property> streaming_properties() {
              return gen::for_all(options, [&](const gen::DrawnCase& drawn) { return streams(world, drawn); });
            },
            {"segment_write.streamed", "segment_write.writers", "staging.tensor_in_parts", "staging_pool.waited", "staging_pool.reused",
-            "segment_load.read_ahead", "segment_load.rows_apart", "staging.uploaded_by_two"}}};
+            "segment_load.read_ahead", "segment_load.rows_apart"}}};
 }
 
 }  // namespace holdfast::properties

@@ -53,7 +53,7 @@ struct Upload {
 };
 
 /// Copies every part to its destination; where that is device memory, checks the destination's digest against that of the source. Above
-/// `alone_bytes_max` a task helps. Blocks until done; `owner` keeps the sources for copies that outlive a timeout.
+/// `alone_bytes_max` of host memory a task helps. Blocks until done; `owner` keeps the sources for copies that outlive a timeout.
 Status upload(const port::Env& env, std::vector<Upload> parts, std::shared_ptr<const void> owner, std::uint64_t alone_bytes_max,
               port::Deadline deadline);
 
