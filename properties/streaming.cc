@@ -1,5 +1,6 @@
 // A state larger than the staging memory: saved and loaded in parts, whole, and with no more memory than was allowed.
 #include "impl/core/mark.h"
+#include "impl/protocol/default_planner.h"
 #include "impl/protocol/load.h"
 #include "impl/protocol/pending_save.h"
 #include "impl/protocol/verify.h"
@@ -65,7 +66,10 @@ std::optional<std::string> loads_in_parts(World& world, const port::Env& env, Ra
   if (world.device_memory()) on_device.emplace(state, env);
   protocol::Session session(env, {.coordinator = drawn.load_coordinator});
   const auto loaded =
-      protocol::load(session, state.dict, {.reading = {page * (1 + drawn.seed % 3), page * (1 + drawn.seed % 5)}, .staging_keep_bytes = 0});
+      protocol::load(session, state.dict,
+                     {.reading = {page * (1 + drawn.seed % 3), page * (1 + drawn.seed % 5)},
+                      .staging_keep_bytes = 0,
+                      .planner = std::make_shared<protocol::DefaultLoadPlanner>(plan::LoadPlanOptions{}, drawn.seed % 2 == 0 ? 0 : page)});
   if (!loaded) return "load: " + to_string(loaded.error());
   if (session.staging()->held_bytes() != 0) return fmt::format("{} bytes of staging are still held", session.staging()->held_bytes());
   if (on_device) on_device->download();

@@ -97,7 +97,8 @@ Status DefaultLoadPlanner::load_bytes(const ReadItem& item, Bytes value) {
 }
 
 Status DefaultLoadPlanner::place(const port::Env& env, port::Deadline deadline) {
-  TRY(upload(env.device, uploads_, std::make_shared<std::vector<std::shared_ptr<const void>>>(std::move(owners_)), deadline));
+  TRY(upload(env, std::move(uploads_), std::make_shared<std::vector<std::shared_ptr<const void>>>(std::move(owners_)),
+             place_alone_bytes_max_, deadline));
   for (auto& [key, value] : values_) std::get<BytesEntry>(*destination_->find(key)).value = std::move(value);
   return {};
 }

@@ -32,7 +32,9 @@ class DefaultSavePlanner : public SavePlanner {
 /// fails before that leaves every tensor and every byte value as it was.
 class DefaultLoadPlanner : public LoadPlanner {
  public:
-  explicit DefaultLoadPlanner(plan::LoadPlanOptions options = {}) : options_(options) {}
+  /// Above `place_alone_bytes_max` a second task helps to move what was read to its place.
+  explicit DefaultLoadPlanner(plan::LoadPlanOptions options = {}, std::uint64_t place_alone_bytes_max = 64 << 20)
+      : options_(options), place_alone_bytes_max_(place_alone_bytes_max) {}
   Status set_up_planner(StateDict& destination, const Metadata& metadata, bool is_coordinator) override;
   Result<LoadPlan> create_local_plan() override;
   Result<std::vector<LoadPlan>> create_global_plan(std::vector<LoadPlan> local_plans) override;
@@ -53,6 +55,7 @@ class DefaultLoadPlanner : public LoadPlanner {
   Result<Target> target(const ReadItem& item) const;
 
   plan::LoadPlanOptions options_;
+  std::uint64_t place_alone_bytes_max_;
   StateDict* destination_ = nullptr;
   const Metadata* metadata_ = nullptr;
   std::vector<Upload> uploads_;

@@ -9,8 +9,8 @@
 namespace holdfast::protocol {
 namespace {
 
-constexpr std::size_t readers = 2;      ///< so that one read begins before the other ends
-constexpr std::size_t reads_ahead = 4;  ///< of what is verified
+constexpr std::size_t readers = 4;      // so that the disk has work while one of them waits for its turn on a busy processor
+constexpr std::size_t reads_ahead = 8;  // of what is verified
 
 /// Calls call(chunk element index, elements) for each innermost run of a sub-box of a row-major chunk.
 template <typename Call>
@@ -95,7 +95,7 @@ Status SegmentLoad::read_ahead() {
   MARK("segment_load.read_ahead");
   std::vector<port::Future<void>> tasks;
   Status done;
-  for (std::size_t i = 0; done && i < readers; ++i) {
+  for (std::size_t i = 0; done && i < std::min(readers, plan_.reads.size()); ++i) {
     auto task = port::Future<void>::run(env_.tasks, "read", [self = shared_from_this()] { return self->perform_reads(); });
     if (task) tasks.push_back(*std::move(task));
     if (!task) done = fail(std::move(task).error());

@@ -1,6 +1,7 @@
 #include "impl/protocol/staging.h"
 
 #include <algorithm>
+#include <array>
 
 #include "impl/core/mark.h"
 #include "impl/core/mesh_layout.h"
@@ -160,7 +161,9 @@ Status Stager::stage(const format::SegmentLayout& layout, std::span<const Stride
   return {};
 }
 
-Status upload(port::Device& device, const std::vector<Upload>& parts, std::shared_ptr<const void> owner, port::Deadline deadline) {
+namespace {
+
+Status upload_here(port::Device& device, std::span<const Upload> parts, std::shared_ptr<const void> owner, port::Deadline deadline) {
   struct Kept {
     std::shared_ptr<const void> staging;
     std::vector<TensorDigest> digests;
@@ -187,6 +190,54 @@ Status upload(port::Device& device, const std::vector<Upload>& parts, std::share
                 to_string(kept->digests[i]));
   }
   return {};
+}
+
+/// The parts in two halves of about as many bytes; the part in the middle is cut along its outermost dimension.
+std::array<std::vector<Upload>, 2> halves(const std::vector<Upload>& parts, std::uint64_t bytes) {
+  std::array<std::vector<Upload>, 2> cut;
+  std::uint64_t before = 0;
+  for (const Upload& part : parts) {
+    const std::uint64_t here = part.source.bytes();
+    const auto outer =
+        static_cast<std::size_t>(std::ranges::find_if(part.box.size, [](std::int64_t size) { return size > 1; }) - part.box.size.begin());
+    if (before + here <= bytes / 2 || before >= bytes / 2 || outer == part.box.size.size()) {
+      cut[before >= bytes / 2].push_back(part);
+    } else {
+      const std::int64_t size = part.box.size[outer];
+      const auto first = static_cast<std::int64_t>((bytes / 2 - before) / (here / static_cast<std::uint64_t>(size)));
+      const auto add = [&](std::vector<Upload>& to, std::int64_t begin, std::int64_t end) {
+        Dims offset(part.box.size.size(), 0), sizes = part.box.size;
+        offset[outer] = begin;
+        sizes[outer] = end - begin;
+        Box box{part.box.offset, sizes};
+        box.offset[outer] += begin;
+        to.push_back({narrow(part.source, offset, sizes), narrow(part.destination, offset, sizes), box, part.shape, part.dtype});
+      };
+      add(cut[0], 0, first);
+      add(cut[1], first, size);
+    }
+    before += here;
+  }
+  return cut;
+}
+
+}  // namespace
+
+Status upload(const port::Env& env, std::vector<Upload> parts, std::shared_ptr<const void> owner, std::uint64_t alone_bytes_max,
+              port::Deadline deadline) {
+  std::uint64_t bytes = 0;
+  for (const Upload& part : parts) bytes += part.source.bytes();
+  const auto is_on_host = [](const Upload& part) { return part.destination.kind == MemoryKind::host; };
+  // A device moves bytes itself, and the processor only waits for it.
+  if (bytes <= alone_bytes_max || !std::ranges::all_of(parts, is_on_host))
+    return upload_here(env.device, parts, std::move(owner), deadline);
+  std::array<std::vector<Upload>, 2> cut = halves(parts, bytes);
+  auto other = TRY(port::Future<void>::run(env.tasks, "place", [&device = env.device, half = std::move(cut[1]), owner, deadline] {
+    return upload_here(device, half, owner, deadline);
+  }));
+  const Status done = upload_here(env.device, cut[0], std::move(owner), deadline);
+  const Status other_done = other.get(deadline);
+  return done ? other_done : done;
 }
 
 }  // namespace holdfast::protocol

@@ -7,7 +7,7 @@
 
 #include "impl/core/digest.h"
 #include "impl/format/segment.h"
-#include "impl/port/device.h"
+#include "impl/port/env.h"
 
 namespace holdfast::protocol {
 
@@ -52,8 +52,9 @@ struct Upload {
   DType dtype = DType::u8;
 };
 
-/// Copies every part to its destination; where that is device memory, checks the destination's digest against that of the source. Blocks until done;
-/// `owner` keeps the sources for copies that outlive a timeout.
-Status upload(port::Device& device, const std::vector<Upload>& parts, std::shared_ptr<const void> owner, port::Deadline deadline);
+/// Copies every part to its destination; where that is device memory, checks the destination's digest against that of the source. Above
+/// `alone_bytes_max` of host memory a task helps. Blocks until done; `owner` keeps the sources for copies that outlive a timeout.
+Status upload(const port::Env& env, std::vector<Upload> parts, std::shared_ptr<const void> owner, std::uint64_t alone_bytes_max,
+              port::Deadline deadline);
 
 }  // namespace holdfast::protocol

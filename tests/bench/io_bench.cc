@@ -18,6 +18,7 @@
 #include "impl/protocol/save.h"
 #include "tests/bench/bench.h"
 #include "tests/bench/io_ceiling.h"
+#include "tests/bench/peer.h"
 
 namespace holdfast::bench {
 namespace {
@@ -48,7 +49,7 @@ std::vector<Tensor> tensors(bool quick) {
           {"optimizer.exp_avg_sq.w1", DType::f32, {deep, wide}},
           {"optimizer.exp_avg_sq.w2", DType::f32, {wide, deep}},
           {"optimizer.exp_avg_sq.w3", DType::f32, {deep, wide}},
-          {"optimizer.exp_avg.w3", DType::f32, {deep + deep / 4, wide}},
+          {"optimizer.exp_avg.w3", DType::f32, {deep * 4, wide}},
           {"optimizer.step", DType::f32, {1}}};
 }
 
@@ -220,7 +221,7 @@ struct Rates {
 };
 
 struct Measured {
-  Rates write_ceiling, read_ceiling, save, load, plain;
+  Rates write_ceiling, read_ceiling, save, load, first_load, plain;
   std::uint64_t bytes = 0;
 };
 
@@ -239,7 +240,7 @@ Result<Measured> measure(bool quick, int ranks) {
   fmt::print(stderr, "io p={}: {}, {} bytes\n", ranks, storage->engine(), found.bytes);
   const auto ceiling = TRY(IoCeiling::make(folder.path(), found.bytes / (4096 * 8) * (4096 * 8), ranks));
   backend::SteadyClock clock;
-  Job job(*storage, ranks);
+  Job job(*storage, ranks), loading(*storage, ranks);
   std::vector<protocol::Volume> volumes(states.size());
   const int repeats = quick ? 1 : 7;
   for (int repeat = -1; repeat < repeats; ++repeat) {  // the first, which makes memory and files known to the system, does not count
@@ -256,7 +257,7 @@ Result<Measured> measure(bool quick, int ranks) {
     for (RankState& state : states) state.poison();
     counted.read_ceiling.add(TRY(ceiling->read()));
     const std::uint64_t before = device_bytes_read();
-    TRY(timed(&Measured::load, [&] { return load_all(job, states, volumes, true); }));
+    TRY(timed(&Measured::load, [&] { return load_all(loading, states, volumes, true); }));
     if (const std::uint64_t read = device_bytes_read() - before; read < found.bytes)
       return fail(ErrorCode::io_error, "load p={}: {} of {} bytes came from the device, the rest from a cache", ranks, read, found.bytes);
     for (std::size_t r = 0; r < states.size(); ++r) {
@@ -265,6 +266,7 @@ Result<Measured> measure(bool quick, int ranks) {
     }
     const port::Deadline deadline = clock.after(patience);
     TRY(protocol::empty_directory(*storage, "", "", deadline));
+    if (repeat < 0) found.first_load = counted.load;  // its staging memory was new
     if (repeat < 0 && !quick) continue;
     for (const auto what : {&Measured::write_ceiling, &Measured::read_ceiling, &Measured::save, &Measured::load, &Measured::plain}) {
       for (const double value : (counted.*what).gb_per_s) (found.*what).gb_per_s.push_back(value);
@@ -272,6 +274,23 @@ Result<Measured> measure(bool quick, int ranks) {
     }
   }
   return found;
+}
+
+/// PyTorch on as many bytes, where it is installed.
+Status bench_peer(const Request& request, std::uint64_t bytes) {
+  const Folder folder;
+  std::string why;
+  const auto peer = TRY(run_peer("io_peer.py", fmt::format("{} {} {}", folder.path(), bytes, request.quick ? 1 : 3), why));
+  if (!peer) {
+    fmt::print(stderr, "io: no PyTorch to compare with: {}\n", why);
+    return {};
+  }
+  const std::string name = "peer pytorch-" + peer->value("version", "");
+  for (const char* what : {"save", "load"}) {
+    request.report({fmt::format("{} {} p=1", name, what), peer->value(what, 0.0), "GB/s", {}, bytes, "f32"});
+    request.report({fmt::format("{} cpu {}", name, what), peer->value(fmt::format("cpu {}", what), 0.0), "cpu s/GB", {}, bytes, "f32"});
+  }
+  return {};
 }
 
 Status bench_save_load(const Request& request, int ranks) {
@@ -288,9 +307,10 @@ Status bench_save_load(const Request& request, int ranks) {
   if (ranks != 1) return {};
   report("cpu save", found.save.cpu(), "cpu s/GB", cpu_aim);
   report("cpu load", found.load.cpu(), "cpu s/GB", cpu_aim);
+  report("cpu first load", found.first_load.cpu(), "cpu s/GB", {});
   report("cpu plain write", found.plain.cpu(), "cpu s/GB", {});
   report("digest", 100 * (found.plain.speed() / found.save.speed() - 1), "percent", digest_aim);
-  return {};
+  return bench_peer(request, found.bytes);
 }
 
 /// Four ranks save, three load: bytes read for each byte needed, of everything and of each tensor alone.

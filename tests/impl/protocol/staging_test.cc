@@ -6,6 +6,8 @@
 #include "impl/backend/host/clock.h"
 #include "impl/backend/host/device.h"
 #include "impl/backend/host/tasks.h"
+#include "impl/backend/inprocess/world.h"
+#include "impl/backend/posix/posix_storage.h"
 #include "impl/protocol/pipe.h"
 #include "impl/protocol/staging_pool.h"
 
@@ -162,6 +164,29 @@ TEST_F(Staging, HoweverTheDataIsCutItsBytesAndDigestsAreThoseOfTheWhole) {
       const format::SegmentBlock at = whole.layout.block(block);
       EXPECT_EQ(digests.blocks[block], block_digest(ByteView(whole.packed).subspan(at.offset, at.bytes))) << block << " " << window;
     }
+  }
+}
+
+TEST_F(Staging, PlacesTheSameBytesAloneAndInTwoTasks) {
+  backend::InProcessWorld world(1);
+  const auto storage = *backend::PosixStorage::open_root("/tmp");
+  const port::Env env{world.net(Rank{0}), world.data(Rank{0}), *storage, device, clock, tasks};
+  const std::vector<Dims> sizes = {{5, 3}, {1, 1, 1}, {}, {1, 40}, {7, 2}};
+  for (const std::uint64_t alone : {std::uint64_t{1} << 20, std::uint64_t{0}}) {
+    std::vector<Bytes> sources, destinations;
+    std::vector<Upload> parts;
+    for (const Dims& size : sizes) {
+      const StridedBlock shape = packed_block(nullptr, size, 1);
+      sources.emplace_back(shape.bytes());
+      destinations.emplace_back(shape.bytes());
+      for (std::size_t i = 0; i < shape.bytes(); ++i) sources.back()[i] = static_cast<std::byte>(i * 7 + sources.size());
+    }
+    for (std::size_t i = 0; i < sizes.size(); ++i) {
+      parts.push_back({packed_block(sources[i].data(), sizes[i], 1), packed_block(destinations[i].data(), sizes[i], 1), whole(sizes[i]),
+                       sizes[i], DType::u8});
+    }
+    ASSERT_TRUE(upload(env, parts, nullptr, alone, soon()));
+    EXPECT_EQ(destinations, sources) << alone;
   }
 }
 
