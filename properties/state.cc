@@ -53,6 +53,16 @@ Nested draw_tree(Draw& draw, int depth, std::int64_t& leaves) {
   return {std::move(map)};
 }
 
+/// The tree beside two leaves whose dotted paths are equal; chance alone makes such trees seldom.
+Nested with_a_clash(Nested tree, Draw& draw, std::int64_t& leaves) {
+  Nested::Map inner, map;
+  inner.items.push_back({std::string("b"), draw_leaf(draw, leaves)});
+  map.items.push_back({std::string("a"), {std::move(inner)}});
+  map.items.push_back({std::string("a.b"), draw_leaf(draw, leaves)});
+  map.items.push_back({std::string("c"), std::move(tree)});
+  return {std::move(map)};
+}
+
 std::string text(const MapKey& key) {
   const auto* word = std::get_if<std::string>(&key);
   return word ? fmt::format("\"{}\"", *word) : fmt::format("{}", std::get<std::int64_t>(key));
@@ -110,7 +120,8 @@ Wrong comes_back(const Nested& tree, Naming naming) {
 Wrong nested_comes_back(const gen::DrawnCase& drawn) {
   Draw draw(drawn.seed);
   std::int64_t leaves = 0;
-  const Nested tree = draw_tree(draw, 0, leaves);
+  Nested tree = draw_tree(draw, 0, leaves);
+  if (draw.one_in(5)) tree = with_a_clash(std::move(tree), draw, leaves);
   if (auto wrong = comes_back(tree, Naming::exact)) return wrong;
   std::vector<std::string> paths;
   dotted_paths(tree, {}, paths);
