@@ -1,6 +1,7 @@
 // Saves that go on beside the trainer: what is stored are the values of the call, whatever the trainer does next; errors, cancels and handles that are
 // dropped are the same on every rank.
 #include <algorithm>
+#include <deque>
 
 #include "impl/core/mark.h"
 #include "impl/protocol/pending_save.h"
@@ -8,6 +9,7 @@
 #include "properties/doubles.h"
 #include "properties/job.h"
 #include "properties/property.h"
+#include "properties/slow_device.h"
 
 namespace holdfast::properties {
 namespace {
@@ -67,8 +69,9 @@ Wrong stores_the_snapshot(const port::Env& env, Rank rank, const gen::DrawnCase&
   const bool wait_first = drawn.seed % 2 == 0;
   std::vector<std::string> directories;
   std::vector<PendingSave> pending;
+  std::deque<gen::RankState> states;  // what the trainer let go: a save that still read it would store garbage, not crash
   for (std::uint64_t turn = 1; turn <= 2; ++turn) {
-    gen::RankState state = make_state(drawn.saved, rank, make_values(drawn.saved, drawn.seed + turn));
+    gen::RankState& state = states.emplace_back(make_state(drawn.saved, rank, make_values(drawn.saved, drawn.seed + turn)));
     auto started =
         protocol::async_save(session, state.dict, {.step = Step{static_cast<std::int64_t>(turn)}, .block_bytes = drawn.block_bytes});
     if (!started) return "async_save: " + to_string(started.error());
@@ -76,7 +79,7 @@ Wrong stores_the_snapshot(const port::Env& env, Rank rank, const gen::DrawnCase&
     if (const Status talked = talk(env, rank, turn); !talked) return fmt::format("the trainer's collective: {}", talked.error());
     pending.push_back(*std::move(started));
     if (wait_first && !pending.back().wait(env.clock.after(patience))) return "the save did not end";
-    // Here the state's memory is freed, while the save may still be writing.
+    // The next turn's tensors lie elsewhere, while the save may still be writing.
   }
   for (PendingSave& save : pending) {
     const auto outcome = save.wait(env.clock.after(patience));
@@ -121,6 +124,47 @@ Wrong tells_errors_later(const port::Env& env, Rank rank, const gen::DrawnCase& 
   return loads(session, drawn.saved, rank, make_values(drawn.saved, drawn.seed));
 }
 
+/// Writes as another does, but is not done before a certain time.
+class SlowWriter final : public FaultyWriter {
+ public:
+  SlowWriter(std::shared_ptr<protocol::StorageWriter> inner, const port::Env& env, port::TimePoint done_at)
+      : FaultyWriter(std::move(inner), {}), env_(env), done_at_(done_at) {}
+  Result<protocol::Writing> write_data(SavePlan plan, std::shared_ptr<protocol::SavePlanner> planner) override {
+    protocol::Writing writing = TRY(FaultyWriter::write_data(std::move(plan), std::move(planner)));
+    using Results = std::vector<WriteResult>;
+    const auto inner = std::make_shared<port::Future<Results>>(std::move(writing.written));
+    writing.written =
+        TRY(port::Future<Results>::run(env_.tasks, "write slowly", [env = env_, inner, until = done_at_]() -> Result<Results> {
+          env.clock.sleep_until(until);
+          return inner->get(env.clock.after(patience));
+        }));
+    return writing;
+  }
+
+ private:
+  port::Env env_;
+  port::TimePoint done_at_;
+};
+
+/// A cancel while every rank still writes: it cannot come too late, and nobody waits for the writing.
+Wrong cancels_in_time(const port::Env& env, Rank rank, const gen::DrawnCase& drawn) {
+  protocol::Session session(env, {.coordinator = drawn.coordinator});
+  gen::RankState state = make_state(drawn.saved, rank, make_values(drawn.saved, drawn.seed));
+  const auto writes_until = env.clock.now() + std::chrono::seconds(5);
+  const auto ordinary = std::make_shared<protocol::SegmentWriter>(env, session.staging(), protocol::SegmentWriterOptions{Step{1}, 64, {}});
+  auto started =
+      protocol::async_save(session, state.dict, {.step = Step{1}, .writer = std::make_shared<SlowWriter>(ordinary, env, writes_until)});
+  if (!started) return "async_save: " + to_string(started.error());
+  started->cancel();
+  const auto outcome = started->wait(env.clock.after(patience));
+  if (!outcome || *outcome) return "a save that every rank gave up while it was written ended well, or not at all";
+  if (outcome->error().failures.ranks().size() != static_cast<std::size_t>(drawn.saved.world_size))
+    return "wait: " + to_string(outcome->error());
+  if (env.clock.now() >= writes_until) return "the cancel waited for what was being written";
+  env.clock.sleep_until(writes_until + std::chrono::seconds(1));
+  return std::nullopt;
+}
+
 /// Some ranks give the save up: every rank hears the same, and only they are named.
 Wrong cancels_together(const port::Env& env, Rank rank, const gen::DrawnCase& drawn) {
   protocol::Session session(env, {.coordinator = drawn.coordinator});
@@ -144,6 +188,53 @@ Wrong cancels_together(const port::Env& env, Rank rank, const gen::DrawnCase& dr
   const auto next = protocol::save(session, state.dict, {.step = Step{2}});
   if (!next) return "next save: " + to_string(next.error());
   return loads(session, drawn.saved, rank, values);
+}
+
+/// Saves or loads with a device that comes to its end some time before or after the call's deadline. Returns what the call left behind.
+Wrong lets_go(const port::Env& env, Rank rank, const gen::DrawnCase& drawn, std::unique_ptr<SlowDevice>& slow) {
+  constexpr port::Duration patience_with_device = std::chrono::seconds(8);
+  gen::Draw draw(drawn.seed + static_cast<std::uint64_t>(rank.value));
+  gen::RankState state = make_state(drawn.saved, rank, make_values(drawn.saved, drawn.seed));
+  const std::uint64_t call = drawn.seed % 3;
+  if (call == 2) {
+    protocol::Session session(env, {.coordinator = drawn.coordinator});
+    if (const auto saved = protocol::save(session, state.dict, {.step = Step{1}}); !saved) return "save: " + to_string(saved.error());
+  }
+  const port::TimePoint started = env.clock.now();
+  slow = std::make_unique<SlowDevice>(env.device, env.clock, started + std::chrono::milliseconds(draw.below(12'000)));
+  port::Env slowly{env.net, env.data, env.storage, *slow, env.clock, env.tasks, env.observer};
+  protocol::Session session(slowly, {.coordinator = drawn.coordinator});
+  std::optional<PendingSave> pending;
+  bool failed = false;
+  if (call == 0) {
+    failed = !protocol::save(session, state.dict, {.step = Step{2}, .deadline = patience_with_device}).has_value();
+  } else if (call == 1) {
+    auto begun = protocol::async_save(session, state.dict, {.step = Step{2}, .deadline = patience_with_device});
+    if (begun) pending = *std::move(begun);
+    failed = !pending;
+  } else {
+    state = make_destination(drawn.saved, rank);
+    failed = !protocol::load(session, state.dict, {.deadline = patience_with_device}).has_value();
+  }
+  const port::TimePoint end = started + patience_with_device;
+  const bool at_deadline = env.clock.now() >= end;
+  const bool unfinished = !session.unfinished().empty();
+  Wrong wrong;
+  if (slow->busy() && !at_deadline) wrong = "the call came back before its deadline while the device still used the tensors";
+  if (slow->busy() && !unfinished && (failed || pending)) wrong = "the device still uses the tensors, and the session does not know";
+  if (!slow->busy() && unfinished) wrong = "the device has let go of the tensors, and the session says that it has not";
+  if (env.clock.now() > end + std::chrono::seconds(1)) wrong = "the call came back long after its deadline";
+  if (slow->busy()) MARK("property.device_outlived_the_call");
+  if (pending && !pending->wait(env.clock.after(patience))) wrong = "the save did not end";
+  env.clock.sleep_until(started + std::chrono::seconds(20));  // the trainer keeps its tensors until the device has let go of them
+  return wrong;
+}
+
+Wrong every_rank_lets_go(World& world, const gen::DrawnCase& drawn) {
+  std::vector<std::unique_ptr<SlowDevice>> slow(static_cast<std::size_t>(drawn.saved.world_size));  // outlives the tasks of a call
+  return on_every_rank(world, drawn, [&](const port::Env& env, Rank rank, const gen::DrawnCase& of) {
+    return lets_go(env, rank, of, slow[static_cast<std::size_t>(rank.value)]);
+  });
 }
 
 Property property(std::string id, std::string invariants, std::string statement, Act act, std::vector<std::string> marks) {
@@ -172,6 +263,22 @@ std::vector<Property> async_properties() {
       property("async-cancel", "S5 A1 L1 L2",
                "A save that some ranks cancel fails on every rank, naming only them, or it was too late and it is committed.",
                cancels_together, {"save.cancelled"}),
+      {"async-cancel-in-time",
+       "S5 A1 L1",
+       "A save that every rank cancels while it is written fails at once, naming every rank, without waiting for what is being written.",
+       {"sim"},
+       [](World& world, const gen::DrawOptions& options) {
+         return gen::for_all(options, [&](const gen::DrawnCase& drawn) { return on_every_rank(world, drawn, cancels_in_time); });
+       },
+       {"save.cancelled"}},
+      {"slow-device",
+       "S6 L1",
+       "When a save or load has come back nothing uses the tensors any more, or its deadline has passed and the session knows.",
+       {"sim"},
+       [](World& world, const gen::DrawOptions& options) {
+         return gen::for_all(options, [&](const gen::DrawnCase& drawn) { return every_rank_lets_go(world, drawn); });
+       },
+       {"device.unfinished", "property.device_outlived_the_call"}},
   };
 }
 

@@ -11,6 +11,7 @@ const std::vector<Property>& catalogue() {
     for (auto part : {
              round_trip_properties,
              rewind_properties,
+             bit_rot_properties,
              streaming_properties,
              async_properties,
              metadata_properties,

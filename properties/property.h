@@ -28,6 +28,7 @@ const std::vector<Property>& catalogue();
 // The parts of the catalogue, a file each.
 std::vector<Property> round_trip_properties();
 std::vector<Property> rewind_properties();
+std::vector<Property> bit_rot_properties();
 std::vector<Property> async_properties();
 std::vector<Property> metadata_properties();
 std::vector<Property> streaming_properties();

@@ -1,6 +1,7 @@
 // The doors, handed down. Never global.
 #pragma once
 
+#include <memory>
 #include <string_view>
 
 #include "impl/port/clock.h"
@@ -9,6 +10,7 @@
 #include "impl/port/net.h"
 #include "impl/port/storage.h"
 #include "impl/port/tasks.h"
+#include "impl/port/unfinished.h"
 
 namespace holdfast::port {
 
@@ -28,6 +30,7 @@ struct Env {
   Clock& clock;
   Tasks& tasks;
   Observer* observer = nullptr;
+  std::shared_ptr<Unfinished> unfinished = nullptr;  ///< of the session; without one, who waits in vain forgets
 
   void enter(std::string_view step) const {
     if (observer) observer->entered(step);

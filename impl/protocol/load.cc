@@ -251,6 +251,7 @@ Checkpointed<Loaded> load_into(Session& session, const Destination& destination,
   session.comm().begin("load");
   const auto how = options.reader ? load_with_reader : load_newest_intact;
   Checkpointed<Loaded> loaded = how(session, destination, options, *before, end);
+  if (!loaded) session.unfinished().await(end);
   session.staging()->trim(options.staging_keep_bytes);
   return loaded;
 }
@@ -271,8 +272,7 @@ Checkpointed<NewlyLoaded> load_new(Session& session, const NewStateOptions& made
     return &loaded.made.state;
   };
   Checkpointed<Loaded> done = load_into(session, make, options);
-  if (!done && done.error().step == "place") {
-    // A device may still write there.
+  if (!done && !session.unfinished().empty()) {  // a device may still write there
     session.retain(std::make_shared<std::vector<std::shared_ptr<std::byte[]>>>(std::move(loaded.made.memory)));
   }
   if (!done) return tl::unexpected(std::move(done).error());

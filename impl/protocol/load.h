@@ -46,8 +46,8 @@ struct Loaded {
 /// plan.strict is false: then both are told in Loaded::keys.
 /// Errors: the same on every rank: step "choose", "plan", "read" or "place", and exactly the ranks that failed; the destination is as it was,
 /// unless the step is "place". No checkpoint at all is not_found; checkpoints of which none is intact are corrupt: different answers.
-/// Blocks: at most options.deadline. After a timeout in "place" a device may still write to the tensors: they must stay allocated until it is
-/// synchronised.
+/// Blocks: at most options.deadline. After that nothing writes to the tensors, unless Session::unfinished() says that a device has not let go of
+/// them: then they must stay allocated until it has.
 Checkpointed<Loaded> load(Session& session, StateDict& destination, const LoadOptions& options);
 
 struct NewlyLoaded {

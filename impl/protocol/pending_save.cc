@@ -1,6 +1,7 @@
 #include "impl/protocol/pending_save.h"
 
 #include "impl/core/mark.h"
+#include "impl/core/mutate.h"
 #include "impl/protocol/save_run.h"
 
 namespace holdfast::protocol {
@@ -35,7 +36,8 @@ Checkpointed<PendingSave> async_save(Session& session, const StateDict& state, c
   if (auto planned = run->plan(state, *before); !planned) return tl::unexpected(std::move(planned).error());
   run->start_writing();
   // What cannot be staged cannot be written either: the other ranks hear of it in the round that commits.
-  if (!run->staged()) MARK("async_save.not_staged");
+  const Status staged = MUTATE("save.returns_before_staged", run->staged(), Status());
+  if (!staged) MARK("async_save.not_staged");
 
   const auto pending = std::make_shared<PendingState>(session.env().tasks.make_monitor());
   const auto conclude = [run, pending] {
@@ -52,6 +54,7 @@ Checkpointed<PendingSave> async_save(Session& session, const StateDict& state, c
     conclude();  // without a task the other ranks would wait for this one
   }
   session.set_pending(pending);
+  if (!staged) run->release();
   return PendingSave(pending);
 }
 

@@ -40,7 +40,8 @@ class PendingSave {
 /// Returns: a pending save, also when this rank could not stage its part: the outcome is the same on every rank, and comes from wait().
 /// Errors: of the plan, the same on every rank, step "plan": then nothing was started.
 /// Blocks: for the plan round and until everything is staged, at most options.deadline, which is that of the whole save. With a
-/// staging_budget_bytes below this rank's part it blocks while data is written to make room: memory never exceeds the budget.
+/// staging_budget_bytes below this rank's part it blocks while data is written to make room: memory never exceeds the budget. As after save(), nothing
+/// reads the tensors any more, unless Session::unfinished() says so.
 /// If a save of the session is still pending, waits for it first; an error of it that nobody has waited for fails this one.
 Checkpointed<PendingSave> async_save(Session& session, const StateDict& state, const SaveOptions& options);
 

@@ -5,6 +5,7 @@
 
 #include "impl/core/mark.h"
 #include "impl/core/mutate.h"
+#include "impl/protocol/device_wait.h"
 
 namespace holdfast::protocol {
 namespace {
@@ -36,18 +37,9 @@ Status enqueue(port::Device& device, SavePlanner& planner, const std::vector<con
   return {};
 }
 
-/// Waits also after an error: what was enqueued before it reads the caller's memory.
-Status finish(port::Device& device, port::StreamId stream, Status enqueued, port::Deadline deadline) {
-  const Result<port::EventId> event = device.record(stream);
-  if (!event) return enqueued ? Status(fail(event.error())) : enqueued;
-  const Status waited = device.synchronize(*event, deadline);
-  device.destroy_event(*event);
-  return enqueued ? waited : enqueued;
-}
-
 }  // namespace
 
-Result<std::vector<plan::HeldBox>> digest_held_boxes(port::Device& device, SavePlanner& planner, const SavePlan& held,
+Result<std::vector<plan::HeldBox>> digest_held_boxes(const port::Env& env, SavePlanner& planner, const SavePlan& held,
                                                      const SavePlan& written, port::Deadline deadline) {
   std::vector<const WriteItem*> items = written_by_others(held, written);
   if (MUTATE("replicas.last_box_skipped", false, !items.empty())) items.pop_back();
@@ -55,9 +47,9 @@ Result<std::vector<plan::HeldBox>> digest_held_boxes(port::Device& device, SaveP
   if (items.empty()) return boxes;
   MARK("save.replicas_digested");
   const auto digests = std::make_shared<std::vector<TensorDigest>>(items.size());
-  const port::StreamId stream = TRY(device.create_stream());
-  const Status done = finish(device, stream, enqueue(device, planner, items, digests, stream), deadline);
-  device.destroy_stream(stream);
+  const port::StreamId stream = TRY(env.device.create_stream());
+  const Status done = finish(env, stream, enqueue(env.device, planner, items, digests, stream), deadline);
+  env.device.destroy_stream(stream);
   if (!done) return fail(within(done.error(), "compare replicas"));
   for (std::size_t i = 0; i < items.size(); ++i) boxes.push_back({items[i]->index.fqn, items[i]->chunk, (*digests)[i]});
   return boxes;

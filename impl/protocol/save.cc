@@ -20,7 +20,9 @@ Checkpointed<Saved> save(Session& session, const StateDict& state, const SaveOpt
   run.start_writing();
   const Status staged = run.staged();  // an error of it is one of the writing, too
   (void)staged;
-  return run.conclude(nullptr);
+  Checkpointed<Saved> outcome = run.conclude(nullptr);
+  run.release();
+  return outcome;
 }
 
 }  // namespace holdfast::protocol

@@ -132,12 +132,22 @@ Result<Writing> SaveRun::write() {
   if (replicas_ != Replicas::trust) {
     env_.enter("3 snapshot");
     const Rank rank = comm_->rank();
-    replica_digests_ = TRY(digest_held_boxes(env_.device, *planner_, expand(std::move(held_), rank), plan, times_->work()));
+    replica_digests_ = TRY(digest_held_boxes(env_, *planner_, expand(std::move(held_), rank), plan, times_->work()));
   }
   return writer_->write_data(std::move(plan), planner_);
 }
 
-Status SaveRun::staged() { return writing_ ? writing_->staged.get(times_->work()) : Status(fail(writing_.error())); }
+Status SaveRun::staged() {
+  if (!writing_) return fail(writing_.error());
+  Status staged = writing_->staged.get(times_->work());
+  staging_ = !staged && staged.error().code == ErrorCode::timeout;
+  return staged;
+}
+
+void SaveRun::release() {
+  if (staging_) (void)writing_->staged.get(end_);  // what it says is told by the outcome
+  if (MUTATE("save.releases_early", true, false)) env_.unfinished->await(end_);
+}
 
 Result<std::vector<WriteResult>> SaveRun::written(PendingState* pending) {
   if (!writing_) return fail(writing_.error());

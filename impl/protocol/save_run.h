@@ -22,8 +22,10 @@ class SaveRun {
   Checkpointed<void> plan(const StateDict& state, const Status& before);
   /// 3 and 4 begin. An error is kept for conclude().
   void start_writing();
-  /// Blocks until the tensors are not read any more.
+  /// Blocks until the tensors are not read any more. Errors: those of the writing; timeout: they still may be.
   Status staged();
+  /// After that blocks until they are not read any more, at most until end(): then there is unfinished work (Session::unfinished()).
+  void release();
   /// 4 to 8: waits for the writing, then the round that commits. Gives up when `pending` is cancelled first (it may be null).
   Checkpointed<Saved> conclude(PendingState* pending);
 
@@ -59,6 +61,7 @@ class SaveRun {
   SavePlan plan_;                         ///< of this rank, between the rounds
   bool plan_ready_ = false;               ///< the coordinator's reply was understood
   std::optional<comm::Timetable> times_;  ///< of the write round
+  bool staging_ = false;                  ///< staged() came back at its deadline
   Result<Writing> writing_ = fail(ErrorCode::aborted, "nothing is being written");
 };
 

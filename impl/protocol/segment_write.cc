@@ -129,7 +129,7 @@ Status SegmentWrite::stage_all() {
     return {};
   }
   env_.enter("3 snapshot");
-  Stager stager = TRY(Stager::open(env_.device, options_.deadline));
+  Stager stager = TRY(Stager::open(env_, options_.deadline));
   for (Segment& segment : segments_) TRY(stage(stager, segment));
   return {};
 }

@@ -25,8 +25,9 @@ struct PendingState;
 class Session {
  public:
   explicit Session(const port::Env& env, SessionOptions options = {})
-      : env_(env), comm_(std::make_shared<comm::Comm>(
-                       env.net, env.clock, comm::Options{options.coordinator, options.fan_out, options.channel, options.no_dist})),
+      : env_(with_unfinished(env)),
+        comm_(std::make_shared<comm::Comm>(env.net, env.clock,
+                                           comm::Options{options.coordinator, options.fan_out, options.channel, options.no_dist})),
         staging_(std::make_shared<StagingPool>(env.device, env.tasks)) {}
 
   const port::Env& env() const { return env_; }
@@ -40,6 +41,9 @@ class Session {
   std::optional<plan::AttemptId> last_verified() const { return last_verified_; }
   void verified(plan::AttemptId id) { last_verified_ = id; }
 
+  /// What was given up at the deadline of a save or load and may still use the tensors of that call. Empty but for a device that did not end its work by then.
+  port::Unfinished& unfinished() const { return *env_.unfinished; }
+
   /// Keeps memory that a device may still use, of a load that was given up, as long as this session.
   void retain(std::shared_ptr<const void> memory) { retained_.push_back(std::move(memory)); }
 
@@ -48,6 +52,11 @@ class Session {
   void set_pending(std::shared_ptr<PendingState> pending) { pending_ = std::move(pending); }
 
  private:
+  static port::Env with_unfinished(port::Env env) {
+    env.unfinished = std::make_shared<port::Unfinished>(env.tasks.make_monitor());
+    return env;
+  }
+
   port::Env env_;
   std::shared_ptr<comm::Comm> comm_;
   std::shared_ptr<StagingPool> staging_;

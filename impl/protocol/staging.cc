@@ -6,21 +6,13 @@
 #include "impl/core/mark.h"
 #include "impl/core/mesh_layout.h"
 #include "impl/core/mutate.h"
+#include "impl/protocol/device_wait.h"
 
 namespace holdfast::protocol {
 namespace {
 
 /// Host memory is staged in groups of so many bytes: both copies of one, and the keys of its digest, stay in a core's cache.
 constexpr std::uint64_t host_group_bytes = 256 << 10;
-
-/// Waits for what `enqueued` on the stream, also after an error: copies that were enqueued before it use the caller's memory.
-Status finish(port::Device& device, port::StreamId stream, Status enqueued, port::Deadline deadline) {
-  Result<port::EventId> event = device.record(stream);
-  if (!event) return enqueued ? fail(std::move(event).error()) : enqueued;
-  const Status waited = MUTATE("staging.skip_wait", device.synchronize(*event, deadline), Status());
-  device.destroy_event(*event);
-  return enqueued ? waited : enqueued;
-}
 
 /// A box of a tensor whose bytes are consecutive in the segment.
 struct Part {
@@ -111,13 +103,13 @@ void add_blocks(ByteView bytes, std::uint32_t block_bytes, bool tensor_ends, Seg
 
 }  // namespace
 
-Result<Stager> Stager::open(port::Device& device, port::Deadline deadline) {
-  const port::StreamId stream = TRY(device.create_stream());
-  return Stager(device, stream, deadline);
+Result<Stager> Stager::open(const port::Env& env, port::Deadline deadline) {
+  const port::StreamId stream = TRY(env.device.create_stream());
+  return Stager(env, stream, deadline);
 }
 
 Stager::~Stager() {
-  if (device_) device_->destroy_stream(stream_);
+  if (env_) env_->device.destroy_stream(stream_);
 }
 
 Status Stager::stage(const format::SegmentLayout& layout, std::span<const StridedBlock> memory, std::uint64_t begin, ByteSpan into,
@@ -135,11 +127,12 @@ Status Stager::stage(const format::SegmentLayout& layout, std::span<const Stride
     const auto enqueue = [&]() -> Status {
       for (std::size_t i = 0; i < parts.size(); ++i) {
         const format::SegmentTensor& tensor = layout.tensors[parts[i].tensor];
-        TRY(device_->stage(parts[i].memory, parts[i].box, tensor.shape, tensor.dtype, parts[i].staging, &kept->digests[i], kept, stream_));
+        TRY(env_->device.stage(parts[i].memory, parts[i].box, tensor.shape, tensor.dtype, parts[i].staging, &kept->digests[i], kept,
+                               stream_));
       }
       return {};
     };
-    TRY(finish(*device_, stream_, enqueue(), deadline_));
+    TRY(finish(*env_, stream_, enqueue(), deadline_));
     for (std::size_t i = 0; i < parts.size(); ++i) {
       const Part& part = parts[i];
       const format::SegmentTensor& tensor = layout.tensors[part.tensor];
@@ -163,23 +156,23 @@ Status Stager::stage(const format::SegmentLayout& layout, std::span<const Stride
 
 namespace {
 
-Status upload_here(port::Device& device, std::span<const Upload> parts, std::shared_ptr<const void> owner, port::Deadline deadline) {
+Status upload_here(const port::Env& env, std::span<const Upload> parts, std::shared_ptr<const void> owner, port::Deadline deadline) {
   struct Kept {
     std::shared_ptr<const void> staging;
     std::vector<TensorDigest> digests;
   };
   const auto kept = std::make_shared<Kept>(Kept{std::move(owner), std::vector<TensorDigest>(parts.size())});
-  const port::StreamId stream = TRY(device.create_stream());
+  const port::StreamId stream = TRY(env.device.create_stream());
   const auto enqueue = [&]() -> Status {
     for (std::size_t i = 0; i < parts.size(); ++i) {
       const Upload& part = parts[i];
       TensorDigest* digest = part.destination.kind == MemoryKind::device ? &kept->digests[i] : nullptr;
-      TRY(device.unstage(part.source, part.box, part.shape, part.dtype, part.destination, digest, kept, stream));
+      TRY(env.device.unstage(part.source, part.box, part.shape, part.dtype, part.destination, digest, kept, stream));
     }
     return {};
   };
-  const Status done = finish(device, stream, enqueue(), deadline);
-  device.destroy_stream(stream);
+  const Status done = finish(env, stream, enqueue(), deadline);
+  env.device.destroy_stream(stream);
   TRY(done);
   for (std::size_t i = 0; i < parts.size(); ++i) {
     const Upload& part = parts[i];
@@ -229,14 +222,14 @@ Status upload(const port::Env& env, std::vector<Upload> parts, std::shared_ptr<c
   for (const Upload& part : parts) bytes += part.source.bytes();
   const auto is_on_host = [](const Upload& part) { return part.destination.kind == MemoryKind::host; };
   // A device moves bytes itself, and the processor only waits for it.
-  if (bytes <= alone_bytes_max || !std::ranges::all_of(parts, is_on_host))
-    return upload_here(env.device, parts, std::move(owner), deadline);
+  if (bytes <= alone_bytes_max || !std::ranges::all_of(parts, is_on_host)) return upload_here(env, parts, std::move(owner), deadline);
   std::array<std::vector<Upload>, 2> cut = halves(parts, bytes);
-  auto other = TRY(port::Future<void>::run(env.tasks, "place", [&device = env.device, half = std::move(cut[1]), owner, deadline] {
-    return upload_here(device, half, owner, deadline);
-  }));
-  const Status done = upload_here(env.device, cut[0], std::move(owner), deadline);
-  const Status other_done = other.get(deadline);
+  const auto other = std::make_shared<port::Future<void>>(TRY(port::Future<void>::run(
+      env.tasks, "place", [env, half = std::move(cut[1]), owner, deadline] { return upload_here(env, half, owner, deadline); })));
+  const Status done = upload_here(env, cut[0], std::move(owner), deadline);
+  const Status other_done = other->get(deadline);
+  if (!other_done && other_done.error().code == ErrorCode::timeout && env.unfinished)
+    env.unfinished->add([other](port::Deadline until) { return other->get(until); });
   return done ? other_done : done;
 }
 

@@ -2,7 +2,9 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <span>
+#include <utility>
 #include <vector>
 
 #include "impl/core/digest.h"
@@ -24,21 +26,21 @@ struct SegmentDigests {
 class Stager {
  public:
   /// Creates a stream. Errors: the device's.
-  static Result<Stager> open(port::Device& device, port::Deadline deadline);
-  Stager(Stager&& other) noexcept : device_(std::exchange(other.device_, nullptr)), stream_(other.stream_), deadline_(other.deadline_) {}
+  static Result<Stager> open(const port::Env& env, port::Deadline deadline);
+  Stager(Stager&& other) noexcept : env_(std::exchange(other.env_, std::nullopt)), stream_(other.stream_), deadline_(other.deadline_) {}
   Stager& operator=(Stager&&) = delete;
   ~Stager();
 
   /// Stages bytes [begin, begin + into.size()) of the segment's data area; memory[i] is tensor i's. Calls for one segment follow one another without gaps
-  /// and end at element boundaries. Blocks until all of it is done; `owner` keeps `into` for copies that outlive a timeout.
+  /// and end at element boundaries. Blocks until all of it is done; `owner` keeps `into` for copies that outlive a timeout, which are then unfinished work (device_wait.h).
   /// Errors: what the device says; timeout; corrupt when staging does not hold what a device digested before it moved the bytes.
   Status stage(const format::SegmentLayout& layout, std::span<const StridedBlock> memory, std::uint64_t begin, ByteSpan into,
                const std::shared_ptr<void>& owner, SegmentDigests& digests);
 
  private:
-  Stager(port::Device& device, port::StreamId stream, port::Deadline deadline) : device_(&device), stream_(stream), deadline_(deadline) {}
+  Stager(const port::Env& env, port::StreamId stream, port::Deadline deadline) : env_(env), stream_(stream), deadline_(deadline) {}
 
-  port::Device* device_;
+  std::optional<port::Env> env_;  ///< none: moved from
   port::StreamId stream_;
   port::Deadline deadline_;
 };
@@ -53,7 +55,7 @@ struct Upload {
 };
 
 /// Copies every part to its destination; where that is device memory, checks the destination's digest against that of the source. Above
-/// `alone_bytes_max` of host memory a task helps. Blocks until done; `owner` keeps the sources for copies that outlive a timeout.
+/// `alone_bytes_max` of host memory a task helps. Blocks until done; `owner` keeps the sources for copies that outlive a timeout, which are then unfinished work.
 Status upload(const port::Env& env, std::vector<Upload> parts, std::shared_ptr<const void> owner, std::uint64_t alone_bytes_max,
               port::Deadline deadline);
 

@@ -70,11 +70,12 @@ void SaveWorkload::act(const port::Env& env, Rank rank) {
 protocol::Checkpointed<protocol::Saved> SaveWorkload::save_async(protocol::Session& session, Rank rank,
                                                                  const protocol::SaveOptions& options) {
   const port::TimePoint started = session.env().clock.now();
-  // Kept until the next case: after a timeout in the snapshot the device may still read the tensors.
+  // Outlives the call: a device may be stuck with it.
   gen::RankState& state = async_states_[static_cast<std::size_t>(rank.value)];
   state = make_state(spec_, rank, new_);
   auto pending = protocol::async_save(session, state.dict, options);
   for (Bytes& memory : state.memory) std::ranges::fill(memory, std::byte{0xEE});
+  if (session.unfinished().empty()) state = {};
   if (!pending) return tl::unexpected(std::move(pending).error());
   // It ends by its own deadline. The wait itself may be made to hang: then what came meanwhile is there for a second one.
   port::Clock& clock = session.env().clock;

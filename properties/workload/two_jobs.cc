@@ -76,14 +76,16 @@ void TwoJobs::act(const port::Env& env, Rank rank) {
 }
 
 protocol::Checkpointed<protocol::Saved> TwoJobs::save(protocol::Session& session, const gen::StateSpec& spec, Rank rank, Version version) {
-  // Kept until the next case: after a timeout in the snapshot the device may still read the tensors.
+  // Outlives the call: a device may be stuck with it.
   gen::RankState& state = states_[static_cast<std::size_t>(version)][static_cast<std::size_t>(rank.value)];
   state = make_state(spec, rank, values_[static_cast<std::size_t>(version)]);
-  return protocol::save(session, state.dict,
-                        {.step = step_of(version),
-                         .deadline = options_.deadline,
-                         .block_bytes = options_.block_bytes,
-                         .retention = {.keep_last = options_.keep_last}});
+  auto saved = protocol::save(session, state.dict,
+                              {.step = step_of(version),
+                               .deadline = options_.deadline,
+                               .block_bytes = options_.block_bytes,
+                               .retention = {.keep_last = options_.keep_last}});
+  if (session.unfinished().empty()) state = {};
+  return saved;
 }
 
 void TwoJobs::save_as_old_job(const port::Env& env, Rank rank) {

@@ -23,6 +23,9 @@ class Staging : public testing::Test {
   backend::SteadyClock clock;
   backend::HostDevice device;
   backend::ThreadTasks tasks;
+  backend::InProcessWorld world{1};
+  std::unique_ptr<backend::PosixStorage> storage = *backend::PosixStorage::open_root("/tmp");
+  const port::Env env{world.net(Rank{0}), world.data(Rank{0}), *storage, device, clock, tasks};
 };
 
 TEST_F(Staging, PoolReusesWhatCameBackAndFreesItWhenItGoes) {
@@ -147,7 +150,7 @@ Sample sample() {
 TEST_F(Staging, HoweverTheDataIsCutItsBytesAndDigestsAreThoseOfTheWhole) {
   const Sample whole = sample();
   for (const std::size_t window : {std::size_t{8}, std::size_t{16}, std::size_t{104}, std::size_t{240}, whole.packed.size()}) {
-    Stager stager = Stager::open(device, soon()).value();
+    Stager stager = Stager::open(env, soon()).value();
     SegmentDigests digests;
     Bytes staged(whole.packed.size());
     for (std::size_t at = 0; at < staged.size(); at += window) {
@@ -168,9 +171,6 @@ TEST_F(Staging, HoweverTheDataIsCutItsBytesAndDigestsAreThoseOfTheWhole) {
 }
 
 TEST_F(Staging, PlacesTheSameBytesAloneAndInTwoTasks) {
-  backend::InProcessWorld world(1);
-  const auto storage = *backend::PosixStorage::open_root("/tmp");
-  const port::Env env{world.net(Rank{0}), world.data(Rank{0}), *storage, device, clock, tasks};
   const std::vector<Dims> sizes = {{5, 3}, {1, 1, 1}, {}, {1, 40}, {7, 2}};
   for (const std::uint64_t alone : {std::uint64_t{1} << 20, std::uint64_t{0}}) {
     std::vector<Bytes> sources, destinations;

@@ -1,0 +1,49 @@
+// What was given up at a deadline and still uses its caller's memory.
+#pragma once
+
+#include <algorithm>
+#include <functional>
+#include <memory>
+#include <utility>
+#include <vector>
+
+#include "impl/port/tasks.h"
+
+namespace holdfast::port {
+
+/// Work of a device or of a task that may still read or write what it was given. Whoever gave it waits here before it lets the memory go. Any task of the
+/// rank may use it; what a wait needs it must own.
+class Unfinished {
+ public:
+  explicit Unfinished(std::shared_ptr<Monitor> monitor) : monitor_(std::move(monitor)) {}
+
+  /// `wait`: blocks until the work is over, however it ended, or says `timeout`. Called by one task at a time, perhaps several times.
+  void add(std::function<Status(Deadline)> wait) {
+    monitor_->change([&] { waits_.push_back(std::move(wait)); });
+  }
+
+  /// Blocks until all of it is over. False: at the deadline some was not.
+  bool await(Deadline deadline) {
+    std::vector<std::function<Status(Deadline)>> waits;
+    monitor_->change([&] { waits.swap(waits_); });
+    std::erase_if(waits, [&](const auto& wait) {
+      const Status over = wait(deadline);
+      return over || over.error().code != ErrorCode::timeout;
+    });
+    const bool all = waits.empty();
+    monitor_->change([&] { std::ranges::move(waits, std::back_inserter(waits_)); });
+    return all;
+  }
+
+  bool empty() const {
+    bool none = true;
+    monitor_->change([&] { none = waits_.empty(); });
+    return none;
+  }
+
+ private:
+  std::shared_ptr<Monitor> monitor_;
+  std::vector<std::function<Status(Deadline)>> waits_;
+};
+
+}  // namespace holdfast::port

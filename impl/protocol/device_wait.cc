@@ -1,0 +1,24 @@
+#include "impl/protocol/device_wait.h"
+
+#include <memory>
+
+#include "impl/core/mark.h"
+#include "impl/core/mutate.h"
+#include "impl/port/unfinished.h"
+
+namespace holdfast::protocol {
+
+Status finish(const port::Env& env, port::StreamId stream, Status enqueued, port::Deadline deadline) {
+  port::Device& device = env.device;
+  const Result<port::EventId> event = device.record(stream);
+  if (!event) return enqueued ? Status(fail(event.error())) : enqueued;
+  const std::shared_ptr<void> destroyed(nullptr, [&device, id = *event](void*) { device.destroy_event(id); });
+  const Status waited = MUTATE("staging.skip_wait", device.synchronize(*event, deadline), Status());
+  if (!waited && waited.error().code == ErrorCode::timeout && env.unfinished) {
+    MARK("device.unfinished");
+    env.unfinished->add([&device, id = *event, destroyed](port::Deadline until) { return device.synchronize(id, until); });
+  }
+  return enqueued ? waited : enqueued;
+}
+
+}  // namespace holdfast::protocol

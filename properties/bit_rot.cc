@@ -1,0 +1,95 @@
+// S4: a bit of the newest checkpoint flips while nobody looks. It is loaded as it was saved, or an older one is; never something else.
+#include "impl/core/mark.h"
+#include "impl/protocol/files.h"
+#include "impl/protocol/load.h"
+#include "impl/protocol/save.h"
+#include "properties/device_state.h"
+#include "properties/on_ranks.h"
+#include "properties/property.h"
+
+namespace holdfast::properties {
+namespace {
+
+Status list_files(port::Storage& storage, const std::string& directory, port::Deadline deadline, std::vector<std::string>& paths) {
+  for (const port::DirectoryEntry& entry : TRY(storage.list(directory, deadline))) {
+    const std::string path = protocol::join(directory, entry.name);
+    if (entry.directory) {
+      TRY(list_files(storage, path, deadline, paths));
+    } else {
+      paths.push_back(path);
+    }
+  }
+  return {};
+}
+
+Status flip_a_bit(port::Storage& storage, const std::string& directory, Draw draw, port::Deadline deadline) {
+  constexpr std::uint64_t bytes_max = 64 << 20;
+  std::vector<std::string> paths;
+  TRY(list_files(storage, directory, deadline, paths));
+  const std::string& path = paths[draw.below(paths.size())];
+  const SharedBytes whole = TRY(protocol::read_file(storage, path, bytes_max, deadline));
+  if (whole.size() == 0) return {};
+  Bytes changed = to_bytes(whole.view());
+  // The headers are as likely to be hit as the data, which is longer.
+  const std::uint64_t within = draw.one_in(2) ? changed.size() : std::min<std::uint64_t>(changed.size(), 512);
+  changed[changed.size() - 1 - draw.below(within)] ^= static_cast<std::byte>(1u << draw.below(8));
+  TRY(storage.remove(path, deadline));
+  const SharedBytes bytes(std::move(changed));
+  const port::WritePiece piece{0, bytes.view(), bytes.owner()};
+  return protocol::write_new_file(storage, path, {&piece, 1}, deadline);
+}
+
+Wrong saves_twice(protocol::Session& session, Rank rank, World& world, const gen::DrawnCase& drawn) {
+  std::string newest;
+  for (const std::int64_t version : {1, 2}) {
+    gen::RankState state = make_state(drawn.saved, rank, make_values(drawn.saved, static_cast<std::uint64_t>(version)));
+    std::optional<DeviceState> on_device;
+    if (world.device_memory()) on_device.emplace(state, session.env());
+    const auto saved = protocol::save(session, state.dict, {.step = Step{version}, .block_bytes = drawn.block_bytes});
+    if (!saved) return "save: " + to_string(saved.error());
+    newest = saved->directory;
+  }
+  if (rank != drawn.coordinator) return std::nullopt;
+  const port::Env& env = session.env();
+  const Status flipped = flip_a_bit(env.storage, newest, Draw(drawn.seed), env.clock.after(std::chrono::seconds(60)));
+  return flipped ? Wrong() : fmt::format("flip a bit: {}", flipped.error());
+}
+
+Wrong loads_what_was_saved(protocol::Session& session, Rank rank, World& world, const gen::DrawnCase& drawn) {
+  gen::RankState state = make_destination(drawn.saved, rank);
+  std::optional<DeviceState> on_device;
+  if (world.device_memory()) on_device.emplace(state, session.env());
+  const auto loaded = protocol::load(session, state.dict, {});
+  if (!loaded) return "load: " + to_string(loaded.error());
+  if (on_device) on_device->download();
+  const bool is_newest = loaded->skipped.empty();
+  if (!is_newest) MARK("bit_rot.fell_back");
+  const auto differs = difference(state, drawn.saved, rank, make_values(drawn.saved, is_newest ? 2 : 1));
+  return differs ? Wrong(fmt::format("{}: {}", loaded->directory, *differs)) : Wrong();
+}
+
+Wrong check(World& world, const gen::DrawnCase& drawn) {
+  world.reset();
+  const auto in_job = [&](const auto& body) {
+    return on_ranks(world, drawn.saved.world_size, drawn.seed, drawn.coordinator,
+                    [&](protocol::Session& session, Rank rank) { return body(session, rank, world, drawn); });
+  };
+  if (auto wrong = in_job(saves_twice)) return wrong;
+  return in_job(loads_what_was_saved);
+}
+
+}  // namespace
+
+std::vector<Property> bit_rot_properties() {
+  const auto property = [](World& world, const gen::DrawOptions& options) {
+    return gen::for_all(options, [&](const gen::DrawnCase& drawn) { return check(world, drawn); });
+  };
+  return {{"bit-rot",
+           "S4 S5",
+           "With a flipped bit anywhere in the newest checkpoint, every rank loads it as it was saved, or every rank the one before.",
+           {"sim", "simgpu", "threads"},
+           property,
+           {"bit_rot.fell_back"}}};
+}
+
+}  // namespace holdfast::properties
