@@ -145,7 +145,10 @@ Status SaveRun::staged() {
 }
 
 void SaveRun::release() {
-  if (staging_) (void)writing_->staged.get(end_);  // what it says is told by the outcome
+  if (staging_) {
+    const auto staged = std::make_shared<port::Future<void>>(std::move(writing_->staged));
+    env_.unfinished->add([staged](port::Deadline until) { return staged->get(until); });
+  }
   if (MUTATE("save.releases_early", true, false)) env_.unfinished->await(end_);
 }
 
