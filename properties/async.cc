@@ -8,6 +8,7 @@
 #include "properties/device_state.h"
 #include "properties/doubles.h"
 #include "properties/job.h"
+#include "properties/on_ranks.h"
 #include "properties/property.h"
 #include "properties/slow_device.h"
 
@@ -17,7 +18,6 @@ namespace {
 using protocol::Checkpointed;
 using protocol::PendingSave;
 using protocol::Saved;
-using Wrong = std::optional<std::string>;
 using Act = std::function<Wrong(const port::Env&, Rank, const gen::DrawnCase&)>;
 
 constexpr port::Duration patience = std::chrono::seconds(60);
@@ -193,7 +193,7 @@ Wrong cancels_together(const port::Env& env, Rank rank, const gen::DrawnCase& dr
 /// Saves or loads with a device that comes to its end some time before or after the call's deadline. Returns what the call left behind.
 Wrong lets_go(const port::Env& env, Rank rank, const gen::DrawnCase& drawn, std::unique_ptr<SlowDevice>& slow) {
   constexpr port::Duration patience_with_device = std::chrono::seconds(8);
-  gen::Draw draw(drawn.seed + static_cast<std::uint64_t>(rank.value));
+  Draw draw(drawn.seed + static_cast<std::uint64_t>(rank.value));
   gen::RankState state = make_state(drawn.saved, rank, make_values(drawn.saved, drawn.seed));
   const std::uint64_t call = drawn.seed % 3;
   if (call == 2) {

@@ -25,7 +25,7 @@ def outside(*names):
 def execute(*words, expect=0, cwd=None, **environment):
     """Runs a program; its stdout. Anything but the expected exit code fails the test with all that it said."""
     variables = {name: value for name, value in os.environ.items() if name not in ("GITHUB_STEP_SUMMARY", "HOLDFAST_SEED")} | environment
-    done = subprocess.run(words, cwd=cwd, env=variables, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=600)
+    done = subprocess.run(words, cwd=cwd, env=variables, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=1800)
     if done.returncode != expect:
         raise AssertionError(f"{' '.join(words)}: exit {done.returncode}, expected {expect}\n{done.stdout}{done.stderr}")
     return done.stdout
