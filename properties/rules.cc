@@ -14,6 +14,7 @@
 #include "properties/gen/draw.h"
 #include "properties/gen/paper_job.h"
 #include "properties/property.h"
+#include "properties/workload/recording_storage.h"
 
 namespace holdfast::properties {
 namespace {
@@ -219,6 +220,13 @@ Wrong damage_is_refused(const gen::DrawnCase& drawn) {
 /// What the ranks of a mesh report when each has written its boxes, every one in the segment that it belongs into.
 std::vector<std::vector<WriteResult>> written_by(const MeshLayout& layout, const Dims& shape) {
   std::vector<std::vector<WriteResult>> results;
+  std::vector<std::string> files;
+  for (std::int64_t position = 0; position < layout.mesh.size(); ++position) {
+    const auto boxes = static_cast<std::int64_t>(local_part(layout, shape, position).size());
+    for (std::int64_t box = 0; box < boxes; ++box)
+      files.push_back(format::segment_name(format::segment_of_box(layout.mesh.rank(position), box)));
+  }
+  const protocol::DurablePart part = durable_part("step-1.a1", files);
   for (std::int64_t position = 0; position < layout.mesh.size(); ++position) {
     results.emplace_back();
     std::int64_t number = 0;
@@ -226,7 +234,7 @@ std::vector<std::vector<WriteResult>> written_by(const MeshLayout& layout, const
       protocol::TensorPlace place;
       place.segment = format::SegmentRecord{format::segment_of_box(layout.mesh.rank(position), number++), 8192, 4096, {}};
       const auto bytes = static_cast<std::uint64_t>(local.box.volume());
-      results.back().push_back({{"w", local.box.offset, {}}, bytes, protocol::encode(place)});
+      results.back().push_back({{"w", local.box.offset, {}}, bytes, *protocol::encode(place, part)});
     }
   }
   return results;

@@ -12,6 +12,7 @@
 #include "impl/api/job.h"
 #include "impl/backend/posix/posix_storage.h"
 #include "impl/core/bytes.h"
+#include "impl/protocol/durable.h"
 #include "impl/protocol/files.h"
 #include "reports/text.h"
 
@@ -139,7 +140,8 @@ class FolderProbe {
   Status write(std::string_view name, std::string_view text) {
     const SharedBytes bytes(to_bytes(as_bytes(text)));
     const port::WritePiece piece{0, bytes.view(), bytes.owner()};
-    return protocol::write_new_file(storage_, path(name), {&piece, 1}, soon());
+    TRY(protocol::write_new_file(storage_, path(name), {&piece, 1}, soon()));
+    return {};
   }
 
   Status expect(std::string_view name, std::string_view text) {

@@ -79,6 +79,8 @@ class Future {
     if (tasks_) tasks_->detach(task_);
   }
 
+  /// Whether the result is still to be read: no `get` has given it. Tells a `get` that came to its deadline from a result that is a timeout.
+  bool pending() const { return state_ != nullptr; }
   /// Blocks until the result is there. Errors: timeout (then `get` may be called again), or the task's own.
   Result<T> get(Deadline deadline) {
     if (tasks_) {

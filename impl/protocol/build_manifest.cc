@@ -2,6 +2,8 @@
 
 #include "impl/core/mutate.h"
 #include "impl/format/segment.h"
+#include "impl/protocol/files.h"
+#include "impl/protocol/survey.h"
 
 namespace holdfast::protocol {
 namespace {
@@ -20,7 +22,7 @@ class Builder {
     }
   }
 
-  /// What a manifest cannot hold. ManifestReader::open refuses more, and is asked before anything is published.
+  /// What a manifest cannot hold. ManifestReader::open refuses more, and has the last word below.
   Status check_limits() const {
     if (manifest_.world_size < 1 || manifest_.world_size > format::world_size_max) {
       return fail(ErrorCode::unsupported, "commit: {} ranks, expected 1 to {}", manifest_.world_size, format::world_size_max);
@@ -152,8 +154,8 @@ class Builder {
 
 }  // namespace
 
-Result<format::Manifest> build_manifest(const ManifestHead& head, const Metadata& metadata,
-                                        const std::vector<std::vector<WriteResult>>& results) {
+Result<CommitRecord> build_manifest(const ManifestHead& head, const Metadata& metadata,
+                                    const std::vector<std::vector<WriteResult>>& results) {
   format::Manifest manifest;
   manifest.step = head.attempt.step;
   manifest.attempt = head.attempt.attempt;
@@ -168,7 +170,10 @@ Result<format::Manifest> build_manifest(const ManifestHead& head, const Metadata
     for (const WriteResult& result : results[r]) TRY(builder.take(result, Rank{static_cast<std::int32_t>(r)}));
   }
   TRY(builder.check_complete());
-  return manifest;
+  SharedBytes bytes = format::encode_manifest(manifest);
+  // A commit record that nobody could read would hide the checkpoint that is there.
+  format::ManifestReader reader = TRY(format::ManifestReader::open(bytes, join(plan::directory_name(head.attempt), manifest_name)));
+  return CommitRecord({head.attempt, head.ticket.sequence}, std::move(bytes), std::move(reader));
 }
 
 }  // namespace holdfast::protocol

@@ -4,22 +4,14 @@
 
 #include "impl/core/mark.h"
 #include "impl/core/mutate.h"
+#include "impl/protocol/durable.h"
 
 namespace holdfast::protocol {
 namespace {
 
-/// Runs `work` on an open file and closes it, whatever happened; the first error wins.
-template <typename Work>
-Status with_file(port::Storage& storage, Result<port::FileId> file, Work work) {
-  if (!file) return fail(std::move(file).error());
-  const Status worked = work(*file);
-  const Status closed = storage.close(*file);
-  return worked ? closed : worked;
-}
-
-Status write_durably(port::Storage& storage, std::string_view path, SharedBytes bytes, port::Deadline deadline) {
+Result<SyncedFile> write_durably(port::Storage& storage, std::string path, const SharedBytes& bytes, port::Deadline deadline) {
   const port::WritePiece piece{0, bytes.view(), bytes.owner()};
-  return write_new_file(storage, path, {&piece, 1}, deadline);
+  return write_new_file(storage, std::move(path), {&piece, 1}, deadline);
 }
 
 /// Removes what an earlier, interrupted attempt at the same file left.
@@ -58,39 +50,31 @@ std::string join(std::string_view directory, std::string_view name) {
   return fmt::format("{}/{}", directory, name);
 }
 
-Status write_new_file(port::Storage& storage, std::string_view path, std::span<const port::WritePiece> pieces, port::Deadline deadline) {
-  return with_file(storage, storage.create(path, deadline), [&](port::FileId file) -> Status {
-    TRY(storage.write_all(file, pieces, deadline));
-    return MUTATE("files.skip_data_sync", storage.sync(file, deadline), Status());
-  });
-}
-
 Result<SharedBytes> read_file(port::Storage& storage, std::string_view path, std::uint64_t bytes_max, port::Deadline deadline) {
-  const auto bytes = std::make_shared<Bytes>();
-  TRY(with_file(storage, storage.open(path, deadline), [&](port::FileId file) -> Status {
-    const std::uint64_t size = TRY(storage.size(file, deadline));
-    if (size > bytes_max) return fail(ErrorCode::corrupt, "read \"{}\": {} bytes, expected at most {}", path, size, bytes_max);
-    bytes->resize(size);
-    const port::ReadPiece piece{0, *bytes, bytes};
-    return size == 0 ? Status() : storage.read_all(file, {&piece, 1}, deadline);
-  }));
+  OpenFile file(storage, TRY(storage.open(path, deadline)));
+  const std::uint64_t size = TRY(storage.size(file.id(), deadline));
+  if (size > bytes_max) return fail(ErrorCode::corrupt, "read \"{}\": {} bytes, expected at most {}", path, size, bytes_max);
+  const auto bytes = std::make_shared<Bytes>(size);
+  const port::ReadPiece piece{0, *bytes, bytes};
+  if (size != 0) TRY(storage.read_all(file.id(), {&piece, 1}, deadline));
+  TRY(file.close());
   return SharedBytes(std::move(*bytes));
 }
 
 Status publish_if_absent(port::Storage& storage, std::string_view directory, std::string_view name, SharedBytes bytes,
                          port::Deadline deadline, std::string_view suffix) {
   const std::string path = join(directory, name);
-  const std::string temporary = fmt::format("{}{}", path, suffix);
+  std::string temporary = fmt::format("{}{}", path, suffix);
   TRY(remove_leftover(storage, temporary, deadline));
-  TRY(write_durably(storage, temporary, bytes, deadline));
+  const SyncedFile whole = TRY(write_durably(storage, std::move(temporary), bytes, deadline));
   const bool links = storage.caps().link_if_absent;
-  const Status published = links ? storage.link_if_absent(temporary, path, deadline) : storage.rename(temporary, path, deadline);
+  const Status published = links ? storage.link_if_absent(whole.path(), path, deadline) : storage.rename(whole.path(), path, deadline);
   if (!published && published.error().code == ErrorCode::already_exists) {
     TRY(ours_if_equal(storage, path, bytes, published.error(), deadline));
   } else if (!published) {
     return fail(after_failed_publish(storage, path, published.error(), deadline));
   }
-  if (links && !storage.remove(temporary, deadline)) MARK("files.temporary_left");  // harmless: readers ignore it, the sweep takes it
+  if (links && !storage.remove(whole.path(), deadline)) MARK("files.temporary_left");  // harmless: readers ignore it, the sweep takes it
   if (const Status synced = MUTATE("files.skip_directory_sync", storage.sync_directory(directory, deadline), Status()); !synced) {
     return fail(within(Error{ErrorCode::unknown_outcome, synced.error().message},
                        "publish \"{}\": it is there, but may not survive a crash", path));
@@ -100,10 +84,9 @@ Status publish_if_absent(port::Storage& storage, std::string_view directory, std
 
 Status replace_file(port::Storage& storage, std::string_view directory, std::string_view name, SharedBytes bytes, port::Deadline deadline) {
   const std::string path = join(directory, name);
-  const std::string temporary = path + ".tmp";
-  TRY(remove_leftover(storage, temporary, deadline));
-  TRY(write_durably(storage, temporary, std::move(bytes), deadline));
-  TRY(storage.rename(temporary, path, deadline));
+  TRY(remove_leftover(storage, path + ".tmp", deadline));
+  const SyncedFile whole = TRY(write_durably(storage, path + ".tmp", bytes, deadline));
+  TRY(storage.rename(whole.path(), path, deadline));
   return storage.sync_directory(directory, deadline);
 }
 

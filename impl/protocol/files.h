@@ -32,10 +32,6 @@ class OpenFile {
 /// Joins two relative paths; either may be empty.
 std::string join(std::string_view directory, std::string_view name);
 
-/// Creates `path` and writes `pieces`; the bytes are durable on return, the name only after sync_directory of its parent.
-/// Errors: already_exists, no_space, io_error, timeout. On an error the file may be left behind, in part.
-Status write_new_file(port::Storage& storage, std::string_view path, std::span<const port::WritePiece> pieces, port::Deadline deadline);
-
 /// Reads a whole file of at most `bytes_max`. Errors: not_found; corrupt when it is larger.
 Result<SharedBytes> read_file(port::Storage& storage, std::string_view path, std::uint64_t bytes_max, port::Deadline deadline);
 

@@ -137,15 +137,10 @@ Result<Writing> SaveRun::write() {
   return writer_->write_data(std::move(plan), planner_);
 }
 
-Status SaveRun::staged() {
-  if (!writing_) return fail(writing_.error());
-  Status staged = writing_->staged.get(times_->work());
-  staging_ = !staged && staged.error().code == ErrorCode::timeout;
-  return staged;
-}
+Status SaveRun::staged() { return writing_ ? writing_->staged.get(times_->work()) : Status(fail(writing_.error())); }
 
 void SaveRun::release() {
-  if (staging_) {
+  if (writing_ && writing_->staged.pending()) {
     const auto staged = std::make_shared<port::Future<void>>(std::move(writing_->staged));
     env_.unfinished->add([staged](port::Deadline until) { return staged->get(until); });
   }

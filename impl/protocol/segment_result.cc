@@ -41,7 +41,8 @@ Result<AttemptTicket> decode_ticket(ByteView bytes) {
   return ticket;
 }
 
-Bytes encode(const TensorPlace& place) {
+Result<Bytes> encode(const TensorPlace& place, const DurablePart& part) {
+  if (place.segment) TRY(part.check_holds(place.segment->path()));
   Encoder out;
   out.u8(place.segment ? 1 : 0);
   if (place.segment) {
@@ -70,7 +71,8 @@ Result<TensorPlace> decode_tensor_place(ByteView bytes, Rank rank) {
   return place;
 }
 
-Bytes encode(const format::BytesRecord& record) {
+Result<Bytes> encode(const format::BytesRecord& record, const DurablePart& part) {
+  TRY(part.check_holds(record.path()));
   Encoder out;
   out.varint(record.number);
   out.varint(record.bytes);

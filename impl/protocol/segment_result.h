@@ -1,4 +1,5 @@
 // What the segment writer of a rank tells the coordinator of what it wrote: the storage_data of its plan and of its write results.
+// No result is encoded without the proof that what it tells of is durable (durable.h).
 #pragma once
 
 #include <optional>
@@ -7,6 +8,7 @@
 #include "impl/core/digest.h"
 #include "impl/core/encoding.h"
 #include "impl/format/manifest.h"
+#include "impl/protocol/durable.h"
 
 namespace holdfast::protocol {
 
@@ -24,12 +26,14 @@ struct TensorPlace {
   std::optional<format::SegmentRecord> segment;  ///< of the file, told with its first tensor; the others lie in the last file told
   TensorDigest digest;                           ///< of the chunk, taken on the device before the bytes moved
 };
-Bytes encode(const TensorPlace& place);
+/// `part` proves that the file told is durable. Errors: invalid_argument when it is none of the part's; the checkpoint must not be
+/// committed then.
+Result<Bytes> encode(const TensorPlace& place, const DurablePart& part);
 /// `rank` is the one that sent it.
 Result<TensorPlace> decode_tensor_place(ByteView bytes, Rank rank);
 
-/// In WriteResult::storage_data of a byte item.
-Bytes encode(const format::BytesRecord& record);
+/// In WriteResult::storage_data of a byte item. Proof and errors as above.
+Result<Bytes> encode(const format::BytesRecord& record, const DurablePart& part);
 Result<format::BytesRecord> decode_bytes_record(ByteView bytes, Rank rank);
 
 }  // namespace holdfast::protocol

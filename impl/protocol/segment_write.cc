@@ -4,6 +4,7 @@
 #include <limits>
 #include <map>
 
+#include "impl/core/check.h"
 #include "impl/core/mark.h"
 #include "impl/core/mutate.h"
 
@@ -111,16 +112,11 @@ Result<std::vector<WriteResult>> SegmentWrite::run(const std::shared_ptr<Segment
     if (done) done = std::move(status);
   };
   note(self->write_windows());
-  std::vector<WriteResult> values;
-  for (std::size_t number = 0; done && number < self->values_.size(); ++number)
-    note(self->write_value(self->values_[number], number, values));
+  std::vector<SyncedFile> values;
+  for (std::size_t number = 0; done && number < self->values_.size(); ++number) note(self->write_value(number, values));
   for (auto& other : others) note(other.get(self->options_.deadline));
   if (!done) return fail(std::move(done).error());
-  std::vector<WriteResult> results;
-  for (const Segment& segment : self->segments_) self->add_results(segment, results);
-  std::ranges::move(values, std::back_inserter(results));
-  if (!results.empty()) TRY(self->env_.storage.sync_directory(self->options_.directory, self->options_.deadline));
-  return results;
+  return self->report(std::move(values));
 }
 
 Status SegmentWrite::stage_all() {
@@ -158,8 +154,7 @@ Result<SegmentWrite::Window> SegmentWrite::stage_window(Stager& stager, Segment&
   TRY(stager.stage(segment.layout, segment.memory, begin, window.buffer.bytes.subspan(room), window.buffer.owner, segment.digests));
   if (!segment.file) {
     env_.enter("4 write");
-    const port::FileId file = TRY(env_.storage.create(join(options_.directory, format::segment_name(segment.id)), options_.deadline));
-    segment.file.emplace(env_.storage, file);
+    segment.file.emplace(TRY(NewFile::create(env_.storage, join(options_.directory, format::segment_name(segment.id)), options_.deadline)));
   }
   return window;
 }
@@ -182,7 +177,7 @@ Status SegmentWrite::write_window(Window window) {
       window.offset, window.buffer.bytes,
       MUTATE("segment_write.reused_before_written", window.buffer.owner, std::shared_ptr<void>(std::make_shared<int>()))};
   window.buffer.owner.reset();
-  TRY(env_.storage.write_all(segment.file->id(), {&piece, 1}, options_.deadline));
+  TRY(segment.file->write({&piece, 1}, options_.deadline));
   bool last = false;
   monitor_->change([&] { last = --segment.windows_left == 0; });
   return last ? finish(segment) : Status();
@@ -193,10 +188,12 @@ Status SegmentWrite::finish(Segment& segment) {
     MARK("segment_write.streamed");
     const SharedBytes header = encode_header(segment);
     const port::WritePiece piece{0, header.view(), header.owner()};
-    TRY(env_.storage.write_all(segment.file->id(), {&piece, 1}, options_.deadline));
+    TRY(segment.file->write({&piece, 1}, options_.deadline));
   }
-  TRY(MUTATE("segment_write.skip_sync", env_.storage.sync(segment.file->id(), options_.deadline), Status()));
-  return segment.file->close();
+  NewFile file = *std::move(segment.file);
+  segment.synced =
+      TRY(MUTATE("segment_write.skip_sync", std::move(file).sync_and_close(options_.deadline), std::move(file).close_unsynced()));
+  return {};
 }
 
 Bytes SegmentWrite::encode_header(Segment& segment) const {
@@ -206,22 +203,40 @@ Bytes SegmentWrite::encode_header(Segment& segment) const {
   return header;
 }
 
-Status SegmentWrite::write_value(const Value& value, std::size_t number, std::vector<WriteResult>& results) {
-  const format::BytesRecord record{options_.rank, static_cast<std::uint32_t>(number), value.bytes.size(), block_digest(value.bytes.view())};
+Status SegmentWrite::write_value(std::size_t number, std::vector<SyncedFile>& written) {
+  Value& value = values_[number];
+  value.record = {options_.rank, static_cast<std::uint32_t>(number), value.bytes.size(), block_digest(value.bytes.view())};
   const port::WritePiece piece{0, value.bytes.view(), value.bytes.owner()};
-  TRY(write_new_file(env_.storage, join(options_.directory, record.path()), {&piece, 1}, options_.deadline));
-  results.push_back({value.item.index, value.bytes.size(), encode(record)});
+  written.push_back(TRY(write_new_file(env_.storage, join(options_.directory, value.record.path()), {&piece, 1}, options_.deadline)));
   return {};
 }
 
-void SegmentWrite::add_results(const Segment& segment, std::vector<WriteResult>& results) const {
+Result<std::vector<WriteResult>> SegmentWrite::report(std::vector<SyncedFile> values) {
+  std::vector<SyncedFile> files = std::move(values);
+  for (Segment& segment : segments_) {
+    CHECK(segment.synced, "{} was staged, but not finished", format::segment_name(segment.id));
+    files.push_back(*std::move(segment.synced));
+  }
+  const DurablePart part = TRY(DurablePart::sync_directory(env_.storage, options_.directory, std::move(files), options_.deadline));
+  std::vector<WriteResult> results;
+  for (const Segment& segment : segments_) TRY(add_results(segment, part, results));
+  for (const Value& value : values_) {
+    Bytes told = TRY(encode(value.record, part));
+    results.push_back({value.item.index, value.bytes.size(), std::move(told)});
+  }
+  return results;
+}
+
+Status SegmentWrite::add_results(const Segment& segment, const DurablePart& part, std::vector<WriteResult>& results) const {
   TensorPlace place;
   place.segment = format::SegmentRecord{segment.id, segment.layout.file_bytes(), segment.layout.header_bytes, segment.header_digest};
   for (std::size_t i = 0; i < segment.items.size(); ++i) {
     place.digest = segment.digests.tensors[i];
-    results.push_back({segment.items[i].index, segment.layout.tensors[i].bytes, encode(place)});
+    Bytes told = TRY(encode(place, part));
+    results.push_back({segment.items[i].index, segment.layout.tensors[i].bytes, std::move(told)});
     place.segment.reset();
   }
+  return {};
 }
 
 }  // namespace holdfast::protocol

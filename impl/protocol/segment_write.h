@@ -12,7 +12,7 @@
 #include <vector>
 
 #include "impl/port/env.h"
-#include "impl/protocol/files.h"
+#include "impl/protocol/durable.h"
 #include "impl/protocol/pipe.h"
 #include "impl/protocol/segment_result.h"
 #include "impl/protocol/staging.h"
@@ -44,13 +44,15 @@ class SegmentWrite {
     std::vector<StridedBlock> memory;
     format::SegmentLayout layout = {};
     SegmentDigests digests = {};
-    std::optional<OpenFile> file = {};
-    std::uint64_t windows_left = 0;  ///< not yet written; guarded by monitor_
+    std::optional<NewFile> file = {};
+    std::optional<SyncedFile> synced = {};  ///< what became of `file`
+    std::uint64_t windows_left = 0;         ///< not yet written; guarded by monitor_
     BlockDigest header_digest = {};
   };
   struct Value {
     WriteItem item;
     SharedBytes bytes;
+    format::BytesRecord record = {};
   };
   /// Bytes of a segment's file. The last of a small segment, which is one window, has the header too.
   struct Window {
@@ -73,8 +75,10 @@ class SegmentWrite {
   Status write_window(Window window);
   Status finish(Segment& segment);
   Bytes encode_header(Segment& segment) const;
-  Status write_value(const Value& value, std::size_t number, std::vector<WriteResult>& results);
-  void add_results(const Segment& segment, std::vector<WriteResult>& results) const;
+  Status write_value(std::size_t number, std::vector<SyncedFile>& written);
+  /// What the rank says it wrote, when all of it is durable: `values` and every segment.
+  Result<std::vector<WriteResult>> report(std::vector<SyncedFile> values);
+  Status add_results(const Segment& segment, const DurablePart& part, std::vector<WriteResult>& results) const;
 
   port::Env env_;
   std::shared_ptr<StagingPool> pool_;

@@ -4,23 +4,13 @@
 
 #include "impl/core/mark.h"
 #include "impl/core/mutate.h"
-#include "impl/format/hint.h"
 #include "impl/protocol/build_manifest.h"
+#include "impl/protocol/commit.h"
 #include "impl/protocol/files.h"
-#include "impl/protocol/give_up.h"
 #include "impl/protocol/segment_write.h"
 #include "impl/protocol/survey.h"
 
 namespace holdfast::protocol {
-namespace {
-
-std::vector<plan::Committed> committed_of(const Survey& found) {
-  std::vector<plan::Committed> committed;
-  for (const CommittedAttempt& attempt : found.committed) committed.push_back(attempt.committed);
-  return committed;
-}
-
-}  // namespace
 
 Status SegmentWriter::set_up_storage_writer(const Role& role) {
   role_ = role;
@@ -70,11 +60,12 @@ Status SegmentWriter::finish(const Metadata& metadata, const std::vector<std::ve
   if (MUTATE("segment_writer.delete_before_publish", false, !ticket_.parent.empty())) {
     warn(remove_directory_tree(env_.storage, ticket_.parent, manifest_name, role_.reduce));
   }
-  const Status published = publish(metadata, results);
-  if (!published && MUTATE("segment_writer.ignores_failed_publish", true, false)) return published;
+  const ManifestHead head{attempt_, ticket_, role_.world_size, options_.block_bytes};
+  CommitRecord record = TRY(build_manifest(head, metadata, results));
+  const Published published = TRY(publish(env_.storage, std::move(record), role_.reduce));
   env_.enter("8 retire");
-  warn(replace_file(env_.storage, "", hint_name, format::encode_hint(ticket_.directory), role_.reduce));
-  warn(retire());
+  warn(point_hint_at(env_.storage, published, role_.reduce));
+  warn(retire(env_.storage, published, options_.retention, options_.last_verified, role_.reduce));
   return {};
 }
 
@@ -82,35 +73,6 @@ Result<std::optional<TensorDigest>> SegmentWriter::written_digest(const WriteRes
   if (!result.index.offset) return std::optional<TensorDigest>();
   const TensorPlace place = TRY(decode_tensor_place(result.storage_data, rank));
   return std::optional(place.digest);
-}
-
-Status SegmentWriter::publish(const Metadata& metadata, const std::vector<std::vector<WriteResult>>& results) {
-  const ManifestHead head{attempt_, ticket_, role_.world_size, options_.block_bytes};
-  const format::Manifest manifest = TRY(build_manifest(head, metadata, results));
-  const SharedBytes bytes = format::encode_manifest(manifest);
-  // A commit record that nobody could read would hide the checkpoint that is there.
-  TRY(format::ManifestReader::open(bytes, join(ticket_.directory, manifest_name)));
-  return publish_if_absent(env_.storage, ticket_.directory, manifest_name, bytes, role_.reduce);
-}
-
-Status SegmentWriter::retire() {
-  const Survey found = TRY(survey(env_.storage, role_.reduce));
-  const std::vector<plan::Committed> committed = committed_of(found);
-  for (const plan::AttemptId id : plan::to_retire(committed, ticket_.sequence, options_.retention, options_.last_verified)) {
-    MARK("segment_writer.retired");
-    TRY(remove_directory_tree(env_.storage, plan::directory_name(id), manifest_name, role_.reduce));
-  }
-  for (const plan::AttemptId id : found.uncommitted) {
-    // An attempt with a higher number is somebody else's, and younger than ours.
-    if (id.attempt >= attempt_.attempt) continue;
-    const std::string directory = plan::directory_name(id);
-    if (!TRY(give_up(env_.storage, directory, role_.reduce))) continue;
-    MARK("segment_writer.swept_orphan");
-    // The taken name goes last: until then nobody can commit what is being removed.
-    TRY(remove_all_but(env_.storage, directory, manifest_name, role_.reduce));
-    TRY(remove_directory_tree(env_.storage, directory, manifest_name, role_.reduce));
-  }
-  return env_.storage.sync_directory("", role_.reduce);
 }
 
 void SegmentWriter::warn(const Status& status) {

@@ -43,8 +43,6 @@ class SegmentWriter : public StorageWriter {
 
  private:
   Status check_alone();
-  Status publish(const Metadata& metadata, const std::vector<std::vector<WriteResult>>& results);
-  Status retire();
   void warn(const Status& status);
 
   port::Env env_;

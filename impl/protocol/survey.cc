@@ -54,4 +54,10 @@ Result<Survey> survey(port::Storage& storage, port::Deadline deadline) {
   return found;
 }
 
+std::vector<plan::Committed> committed_of(const Survey& found) {
+  std::vector<plan::Committed> committed;
+  for (const CommittedAttempt& attempt : found.committed) committed.push_back(attempt.committed);
+  return committed;
+}
+
 }  // namespace holdfast::protocol

@@ -42,4 +42,7 @@ Result<std::vector<plan::AttemptId>> list_attempts(port::Storage& storage, port:
 /// Errors: what listing the root or reading a MANIFEST gives, other than damage, which is part of the answer.
 Result<Survey> survey(port::Storage& storage, port::Deadline deadline);
 
+/// Newest first.
+std::vector<plan::Committed> committed_of(const Survey& found);
+
 }  // namespace holdfast::protocol

@@ -20,6 +20,14 @@ BANNED = [(re.compile(pattern), instead) for pattern, instead in [
 BANNED_INCLUDES = {"thread", "mutex", "shared_mutex", "condition_variable", "future", "random", "iostream", "unordered_map", "unordered_set"}
 ATOMIC_ALLOWED = ("impl/core/mark.h", "impl/core/mark.cc", "impl/core/check.cc", "impl/core/mutate.cc")
 
+# Steps that a proof of durability stands for (impl/protocol/README.md) are called where the proof is made, or asked for, and nowhere else.
+PROVED = [(re.compile(pattern), files, instead) for pattern, files, instead in [
+    (r'(?:\.|->)\s*sync\s*\(', ("impl/protocol/durable.cc",), "NewFile (impl/protocol/durable.h), which gives the proof"),
+    (r'(?:\.|->)\s*(?:rename|link_if_absent)\s*\(', ("impl/protocol/files.cc",), "impl/protocol/files.h, which names only what is synced"),
+    (r'\bpublish_if_absent\s*\(', ("impl/protocol/files.h", "impl/protocol/files.cc", "impl/protocol/commit.cc", "impl/protocol/give_up.cc"),
+     "publish (impl/protocol/commit.h), which asks for a commit record"),
+]]
+
 CUDA_INCLUDE = re.compile(r'(?:cuda\w*|nccl\w*|cooperative_groups|nvtx3/\w+|curand\w*|cub/.*|thrust/.*)(?:\.h|\.hpp|\.cuh)?$|cuda/.*')
 CUDA_FOLDERS = ("impl/backend/cuda/", "impl/backend/nccl/", "sim/cuda/", "tests/gpu/")
 
@@ -42,6 +50,13 @@ def pure_findings(file, text):
     for path, _, line in includes(text):
         if path in BANNED_INCLUDES:
             yield Finding(file, line, f"#include <{path}> in pure or protocol code; expected none of it there")
+
+
+def proved_findings(file, text):
+    code = code_of(text)
+    for pattern, files, instead in PROVED:
+        for match in pattern.finditer(code) if file not in files else ():
+            yield Finding(file, line_of(code, match.start()), f"{match.group()}...) goes round a proof of durability; expected {instead}")
 
 
 def cuda_findings(file, text):
@@ -71,6 +86,8 @@ def findings(texts, build):
         if is_cpp(file):
             if file.startswith(PURE):
                 found += pure_findings(file, text)
+            if file.startswith("impl/protocol/"):
+                found += proved_findings(file, text)
             if not file.startswith(CUDA_FOLDERS):
                 found += cuda_findings(file, text)
         if file.endswith((".h", ".cuh")):

@@ -2,6 +2,10 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
+
+#include "properties/workload/recording_storage.h"
+
 namespace holdfast::protocol {
 namespace {
 
@@ -21,6 +25,17 @@ Metadata sample() {
   return metadata;
 }
 
+const DurablePart& part() {
+  static const DurablePart files = [] {
+    std::vector<std::string> names{format::value_name(Rank{2}, 0)};
+    for (std::int32_t r = 0; r < ranks; ++r) {
+      for (std::uint16_t number = 0; number < 3; ++number) names.push_back(format::segment_name({Rank{r}, number}));
+    }
+    return properties::durable_part("step-7.a1", names);
+  }();
+  return files;
+}
+
 /// What a rank reports of one segment. Digests count chunks and elements.
 void report(std::vector<WriteResult>& results, const Metadata& metadata, format::SegmentId segment,
             const std::vector<std::pair<std::string, Box>>& boxes) {
@@ -30,7 +45,7 @@ void report(std::vector<WriteResult>& results, const Metadata& metadata, format:
     const auto elements = static_cast<std::uint64_t>(box.volume());
     const DType dtype = std::get<TensorMetadata>(metadata.entries.at(key)).dtype;
     place.digest = {{1, elements}};
-    results.push_back({{key, box.offset, {}}, elements * size_bytes(dtype), encode(place)});
+    results.push_back({{key, box.offset, {}}, elements * size_bytes(dtype), *encode(place, part())});
     place.segment.reset();
   }
 }
@@ -43,30 +58,31 @@ Results sample_results() {
   report(results[1], metadata, {Rank{1}, 1}, {{"m", {{4, 0}, {1, 2}}}});
   report(results[2], metadata, {Rank{2}, 0}, {{"m", {{4, 2}, {1, 2}}}, {"list", {{0}, {2}}}});
   report(results[2], metadata, {Rank{2}, 1}, {{"m", {{5, 0}, {3, 4}}}});
-  results[2].push_back({{"v", {}, {}}, 3, encode(format::BytesRecord{Rank{2}, 0, 3, {5, 6}})});
+  results[2].push_back({{"v", {}, {}}, 3, *encode(format::BytesRecord{Rank{2}, 0, 3, {5, 6}}, part())});
   return results;
 }
 
-Result<format::Manifest> build(const Metadata& metadata, const Results& results) {
+Result<CommitRecord> build(const Metadata& metadata, const Results& results) {
   return build_manifest({{Step{7}, 1}, {"step-7.a1", 1, ""}, ranks, 64}, metadata, results);
 }
 
 std::string refusal(const Results& results) {
-  const auto manifest = build(sample(), results);
-  return manifest ? "" : manifest.error().message;
+  const auto record = build(sample(), results);
+  return record ? "" : record.error().message;
 }
 
 TEST(BuildManifest, TakesInWhatEveryRankWrote) {
-  const auto manifest = build(sample(), sample_results());
-  ASSERT_TRUE(manifest) << manifest.error().message;
-  EXPECT_EQ(manifest->segments.size(), 5u);
-  EXPECT_EQ(manifest->tensors.at("m").digest, (TensorDigest{{5, 32}}));
-  EXPECT_EQ(manifest->tensors.at("e").digest, (TensorDigest{{1, 0}}));
-  EXPECT_EQ(manifest->tensors.at("list").segments, (std::vector<std::uint32_t>{3, 0}));
-  EXPECT_EQ(manifest->bytes.at("v"), (format::BytesRecord{Rank{2}, 0, 3, {5, 6}}));
-  const auto reader = format::ManifestReader::open(format::encode_manifest(*manifest), "m");
-  ASSERT_TRUE(reader) << reader.error().message;
-  EXPECT_EQ(reader->decode(), *manifest);
+  const auto record = build(sample(), sample_results());
+  ASSERT_TRUE(record) << record.error().message;
+  EXPECT_EQ(record->checkpoint(), (plan::Committed{{Step{7}, 1}, 1}));
+  const format::Manifest manifest = record->reader().decode();
+  EXPECT_EQ(manifest.segments.size(), 5u);
+  EXPECT_EQ(manifest.tensors.at("m").digest, (TensorDigest{{5, 32}}));
+  EXPECT_EQ(manifest.tensors.at("e").digest, (TensorDigest{{1, 0}}));
+  EXPECT_EQ(manifest.tensors.at("list").segments, (std::vector<std::uint32_t>{3, 0}));
+  EXPECT_EQ(manifest.bytes.at("v"), (format::BytesRecord{Rank{2}, 0, 3, {5, 6}}));
+  const SharedBytes encoded = format::encode_manifest(manifest);
+  EXPECT_TRUE(std::ranges::equal(record->bytes().view(), encoded.view()));
 }
 
 TEST(BuildManifest, RefusesIfAnyResultIsMissingOrComesTwice) {
@@ -117,7 +133,7 @@ TEST(BuildManifest, SaysWhatIsWrong) {
 TEST(BuildManifest, RefusesSegmentsThatCannotBe) {
   const auto with = [](const format::SegmentRecord& segment) {
     Results results = sample_results();
-    results[0][0].storage_data = encode(TensorPlace{segment, {}});
+    results[0][0].storage_data = *encode(TensorPlace{segment, {}}, part());
     return refusal(results);
   };
   EXPECT_EQ(with({{Rank{0}, 0}, 8192, 4097, {}}),
