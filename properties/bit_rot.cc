@@ -1,5 +1,6 @@
 // S4: a bit of the newest checkpoint flips while nobody looks. It is loaded as it was saved, or an older one is; never something else.
 #include "impl/core/mark.h"
+#include "impl/protocol/durable.h"
 #include "impl/protocol/files.h"
 #include "impl/protocol/load.h"
 #include "impl/protocol/save.h"
@@ -36,7 +37,8 @@ Status flip_a_bit(port::Storage& storage, const std::string& directory, Draw dra
   TRY(storage.remove(path, deadline));
   const SharedBytes bytes(std::move(changed));
   const port::WritePiece piece{0, bytes.view(), bytes.owner()};
-  return protocol::write_new_file(storage, path, {&piece, 1}, deadline);
+  TRY(protocol::write_new_file(storage, path, {&piece, 1}, deadline));
+  return {};
 }
 
 Wrong saves_twice(protocol::Session& session, Rank rank, World& world, const gen::DrawnCase& drawn) {

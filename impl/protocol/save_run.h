@@ -61,7 +61,6 @@ class SaveRun {
   SavePlan plan_;                         ///< of this rank, between the rounds
   bool plan_ready_ = false;               ///< the coordinator's reply was understood
   std::optional<comm::Timetable> times_;  ///< of the write round
-  bool staging_ = false;                  ///< staged() came back at its deadline
   Result<Writing> writing_ = fail(ErrorCode::aborted, "nothing is being written");
 };
 

@@ -228,8 +228,7 @@ Status upload(const port::Env& env, std::vector<Upload> parts, std::shared_ptr<c
       env.tasks, "place", [env, half = std::move(cut[1]), owner, deadline] { return upload_here(env, half, owner, deadline); })));
   const Status done = upload_here(env, cut[0], std::move(owner), deadline);
   const Status other_done = other->get(deadline);
-  if (!other_done && other_done.error().code == ErrorCode::timeout && env.unfinished)
-    env.unfinished->add([other](port::Deadline until) { return other->get(until); });
+  if (other->pending() && env.unfinished) env.unfinished->add([other](port::Deadline until) { return other->get(until); });
   return done ? other_done : done;
 }
 

@@ -237,7 +237,8 @@ TEST_P(Engine, LeavesNoDescriptorBehindWhenItEndsWithACallUnderWay) {
   calls->hold();
   {
     const port::WritePiece piece{0, pages.bytes, pages.owner};
-    ASSERT_FALSE(storage->write_all(file, {&piece, 1}, clock.after(20ms)));
+    // Long enough that a thread has begun it, also on a busy machine.
+    ASSERT_FALSE(storage->write_all(file, {&piece, 1}, clock.after(400ms)));
   }
   pages = Pages(1);
   storage.reset();
