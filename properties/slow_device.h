@@ -36,7 +36,7 @@ class SlowDevice final : public port::Device {
   Status synchronize(port::EventId event, port::Deadline deadline) override {
     if (!enqueued_) return inner_.synchronize(event, deadline);
     clock_.sleep_until(std::min(free_at_, deadline.at));
-    if (deadline.at < free_at_) return fail(ErrorCode::timeout, "a slow device: not done before its time");
+    if (clock_.now() < free_at_) return fail(ErrorCode::timeout, "a slow device: not done before its time");
     return inner_.synchronize(event, deadline);
   }
 
