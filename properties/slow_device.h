@@ -13,6 +13,7 @@ class SlowDevice final : public port::Device {
   /// Nothing that is enqueued is known to be done before `free_at`.
   SlowDevice(port::Device& inner, port::Clock& clock, port::TimePoint free_at) : inner_(inner), clock_(clock), free_at_(free_at) {}
 
+  port::TimePoint free_at() const { return free_at_; }
   /// It was given work that it still has to do.
   bool busy() const { return enqueued_ && clock_.now() < free_at_; }
 
