@@ -43,7 +43,8 @@ TwoJobsOptions small_jobs() {
   return options;
 }
 
-/// Every place where the old coordinator can stop, every moment of the new job at which it can go on.
+/// Every place where the old coordinator can stop, every moment of the new job at which it can go on; and the same with a new job that stops at that
+/// moment, so that the old one overtakes it.
 /// Every stop with every wake from 1,000 cases on; below that every stop with each sixteenth wake, other ones for another seed.
 gen::Outcome exhaust_small_scope(World& /*world*/, const gen::DrawOptions& options) {
   gen::Outcome outcome;
@@ -57,18 +58,23 @@ gen::Outcome exhaust_small_scope(World& /*world*/, const gen::DrawOptions& optio
       TwoJobs workload(jobs);
       const sim::Disk prepared = workload.prepare();
       const std::vector<std::uint32_t> calls = calls_by_rank(workload, prepared);
+      const Rank new_rank{2};
       for (std::uint32_t at = 0; at < calls[0]; ++at) {
         for (std::uint32_t until = 1 + (at + first) % stride; until <= calls[2]; until += stride) {
-          sim::Case test;
-          test.scenario.random_latency = false;
-          test.scenario.seed = options.seed;
-          test.scenario.stops = workload.stops(jobs.old_coordinator, at, Rank{0}, until);
-          if (const auto wrong = first_violation(workload, test, prepared)) {
-            outcome.failure = *wrong;
-            outcome.counterexample = fmt::format("keep_last {}, the new job saves step {}; {}", keep_last, new_step, show(jobs.old_job));
-            return outcome;
+          for (const bool overtaken : {false, true}) {
+            sim::Case test;
+            test.scenario.random_latency = false;
+            test.scenario.seed = options.seed;
+            test.scenario.stops = workload.stops(jobs.old_coordinator, at, Rank{0}, until);
+            if (overtaken) test.scenario.stops.push_back({{new_rank, until}, {jobs.old_coordinator, UINT32_MAX}});
+            if (const auto wrong = first_violation(workload, test, prepared)) {
+              outcome.failure = *wrong;
+              outcome.counterexample = fmt::format("keep_last {}, the new job saves step {}{}; {}", keep_last, new_step,
+                                                   overtaken ? ", stopped until the old one has ended" : "", show(jobs.old_job));
+              return outcome;
+            }
+            ++outcome.cases;
           }
-          ++outcome.cases;
         }
       }
     }

@@ -28,15 +28,14 @@ Status retire(port::Storage& storage, const Published& newest, const plan::Reten
     MARK("commit.retired");
     TRY(remove_directory_tree(storage, plan::directory_name(id), manifest_name, deadline));
   }
+  TRY(sweep_removed(storage, deadline));
   for (const plan::AttemptId id : found.uncommitted) {
     // An attempt with a higher number is somebody else's, and younger than ours.
     if (id.attempt >= own.id.attempt) continue;
     const std::string directory = plan::directory_name(id);
     if (!TRY(give_up(storage, directory, deadline))) continue;
     MARK("commit.swept_orphan");
-    // The taken name goes last: until then nobody can commit what is being removed.
-    TRY(remove_all_but(storage, directory, manifest_name, deadline));
-    TRY(remove_directory_tree(storage, directory, manifest_name, deadline));
+    TRY(remove_given_up(storage, directory, deadline));
   }
   return storage.sync_directory("", deadline);
 }

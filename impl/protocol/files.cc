@@ -117,4 +117,10 @@ Status remove_directory_tree(port::Storage& storage, std::string_view directory,
   return storage.remove_directory(directory, deadline);
 }
 
+Status remove_directory_at_once(port::Storage& storage, std::string_view directory, std::string_view aside, port::Deadline deadline) {
+  TRY(storage.rename(directory, aside, deadline));
+  TRY(storage.sync_directory("", deadline));
+  return remove_directory_tree(storage, aside, {}, deadline);
+}
+
 }  // namespace holdfast::protocol

@@ -52,6 +52,10 @@ Status remove_all_but(port::Storage& storage, std::string_view directory, std::s
 /// Removes what lies in a directory; the file named `first` goes before the others, durably.
 Status empty_directory(port::Storage& storage, std::string_view directory, std::string_view first, port::Deadline deadline);
 
+/// Removes a directory of the root, which goes in one step for all who know its name: it is renamed to `aside` first, durably.
+/// A crash may leave `aside`. Requires: Caps::atomic_rename.
+Status remove_directory_at_once(port::Storage& storage, std::string_view directory, std::string_view aside, port::Deadline deadline);
+
 /// Empties a directory as above, and removes it.
 Status remove_directory_tree(port::Storage& storage, std::string_view directory, std::string_view first, port::Deadline deadline);
 

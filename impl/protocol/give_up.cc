@@ -8,6 +8,11 @@
 #include "impl/protocol/survey.h"
 
 namespace holdfast::protocol {
+namespace {
+
+constexpr std::string_view removed_suffix = ".removed";  // "step-7.a3.removed" is the name of no attempt
+
+}  // namespace
 
 Result<bool> give_up(port::Storage& storage, const std::string& directory, port::Deadline deadline) {
   if (!storage.caps().link_if_absent) return true;
@@ -19,6 +24,26 @@ Result<bool> give_up(port::Storage& storage, const std::string& directory, port:
   if (std::ranges::find(found.committed, directory, &CommittedAttempt::directory) == found.committed.end()) return fail(taken.error());
   MARK("give_up.was_committed");
   return false;
+}
+
+Status remove_given_up(port::Storage& storage, const std::string& directory, port::Deadline deadline) {
+  if (!storage.caps().atomic_rename || MUTATE("give_up.removed_in_place", false, true)) {
+    TRY(remove_all_but(storage, directory, manifest_name, deadline));
+    return remove_directory_tree(storage, directory, manifest_name, deadline);
+  }
+  const std::string removed = fmt::format("{}{}", directory, removed_suffix);
+  return remove_directory_at_once(storage, directory, removed, deadline);
+}
+
+Status sweep_removed(port::Storage& storage, port::Deadline deadline) {
+  for (const port::DirectoryEntry& entry : TRY(storage.list("", deadline))) {
+    const std::string_view name = entry.name;
+    if (!entry.directory || !name.ends_with(removed_suffix)) continue;
+    if (!plan::parse_directory_name(name.substr(0, name.size() - removed_suffix.size()))) continue;
+    MARK("give_up.swept_removed");
+    TRY(remove_directory_tree(storage, entry.name, {}, deadline));
+  }
+  return {};
 }
 
 }  // namespace holdfast::protocol

@@ -13,4 +13,11 @@ namespace holdfast::protocol {
 /// attempt is committed. Where the storage has no links a name cannot be taken without overwriting: nothing is done, and true returned.
 Result<bool> give_up(port::Storage& storage, const std::string& directory, port::Deadline deadline);
 
+/// Removes an attempt that was given up. Its directory gets another name first, durably: were its taken name to go from where it is, its coordinator
+/// could commit what is left of it before the directory goes. Where the storage cannot rename in one step, that gap is left.
+Status remove_given_up(port::Storage& storage, const std::string& directory, port::Deadline deadline);
+
+/// Removes what removals before this one, interrupted, left.
+Status sweep_removed(port::Storage& storage, port::Deadline deadline);
+
 }  // namespace holdfast::protocol
