@@ -196,7 +196,7 @@ Status bench_warm(const Request& request) {
   plan::PlanCache cache;
   const plan::GlobalSavePlan global = TRY(plan::global_save_plan(local));
   cache.propose(fingerprints[8], id, global.plans[8]);
-  cache.propose_global(local, fingerprints, global);
+  cache.propose_global(local, fingerprints, {global, {}});
   cache.commit();
 
   std::vector<double> plans, answers;
