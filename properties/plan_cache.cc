@@ -256,7 +256,8 @@ std::vector<Property> plan_cache_properties() {
            {"sim"},
            [](World& /*world*/, const gen::DrawOptions& options) {
              gen::Outcome outcome = gen::for_all(options, never_stale);
-             if (outcome.failure.empty()) outcome.counted = fmt::format("{} changed layouts, 0 stale plans accepted", outcome.cases * changes_a_case);
+             if (outcome.failure.empty())
+               outcome.counted = fmt::format("{} changed layouts, 0 stale plans accepted", outcome.cases * changes_a_case);
              return outcome;
            },
            {"plan.cache_hit"}}};

@@ -22,7 +22,10 @@ struct Ranks {
     const std::vector<Fingerprint> fingerprints(caches.size(), fingerprint(plan_with(n), {}));
     for (PlanCache& cache : caches) cache.propose(fingerprints[0], plan_id(fingerprints), plan_with(n));
     const std::vector<SavePlan> plans(caches.size(), plan_with(n));
-    caches[0].propose_global(plans, fingerprints, {{plans, {}}, {"a warning"}});
+    CachedPlan made;
+    made.plan.plans = plans;
+    made.warnings = {"a warning"};
+    caches[0].propose_global(plans, fingerprints, std::move(made));
     for (PlanCache& cache : caches) succeeds ? cache.commit() : cache.discard();
   }
   bool is_warm(std::uint64_t n) const { return caches[0].find_global(claims(n)) != nullptr; }
