@@ -63,7 +63,7 @@ class SaveRun {
   std::shared_ptr<plan::PlanCache> cache_;  ///< the session's; null: this save uses none
   plan::PlanClaim claim_;                   ///< to the plan of this save
   bool plan_was_cached_ = false;
-  Bytes notes_;        ///< of this rank, encoded, between the rounds
+  Bytes notes_;        ///< of this rank, encoded
   Metadata metadata_;  ///< on the coordinator, between the rounds
   SaveView view_;      ///< of the state dict, until it is staged
   SavePlan held_;      ///< of this rank, as it went to the coordinator; only where replicas are compared
