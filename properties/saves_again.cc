@@ -2,6 +2,7 @@
 // ranks keep says so, and every checkpoint is the one that a session without cached plans writes.
 #include <algorithm>
 #include <array>
+#include <memory>
 
 #include "impl/backend/decorators/faulty_storage.h"
 #include "impl/core/mark.h"
@@ -57,10 +58,13 @@ std::optional<Structure> structure(const gen::StateSpec& spec, std::uint64_t nes
   for (const gen::TensorSpec& tensor : spec.tensors) add(tensor.name);
   for (const gen::ValueSpec& value : spec.values) add(value.name);
   if (nesting == 2) std::ranges::reverse(map.items);
-  if (nesting < 3) return Structure{Naming::dotted, {std::move(map)}};
+  Structure nested;
+  nested.root.value = std::move(map);
+  if (nesting < 3) return nested;
   Names::Map outer;
-  outer.items.push_back({std::int64_t{0}, {std::move(map)}});
-  return Structure{Naming::dotted, {std::move(outer)}};
+  outer.items.push_back({std::int64_t{0}, std::move(nested.root)});
+  nested.root.value = std::move(outer);
+  return nested;
 }
 
 ChunkLayout chunks(int ranks) {
@@ -194,7 +198,7 @@ class Life {
 
   /// A process that takes the place of one that is gone: it takes part in the same saves, and keeps no plans.
   void begin() {
-    session_.emplace(env_, protocol::SessionOptions{.coordinator = drawn_.coordinator, .channel = 2});
+    session_ = std::make_unique<protocol::Session>(env_, protocol::SessionOptions{.coordinator = drawn_.coordinator, .channel = 2});
     for (std::size_t i = 0; i < turn_; ++i) session_->comm().begin("before its time");
   }
 
@@ -317,7 +321,7 @@ class Life {
   port::Env env_;  ///< with storage_ in front
   Keeping keeping_;
   std::size_t turn_ = 0;
-  std::optional<protocol::Session> session_;
+  std::unique_ptr<protocol::Session> session_;
 };
 
 Wrong saves_are_alike(World& world, const gen::DrawnCase& drawn) {
@@ -333,7 +337,8 @@ Wrong saves_are_alike(World& world, const gen::DrawnCase& drawn) {
   return on_ranks(world, drawn.saved.world_size, drawn.seed, drawn.coordinator, [&](protocol::Session& plain, Rank rank) {
     auto& storage = storages[static_cast<std::size_t>(rank.value)];
     storage = std::make_unique<backend::FaultyStorage>(plain.env().storage);
-    return Life(drawn, story, keys, plain, *storage, rank).live();
+    Life life(drawn, story, keys, plain, *storage, rank);
+    return life.live();
   });
 }
 
