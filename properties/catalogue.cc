@@ -19,6 +19,7 @@ const std::vector<Property>& catalogue() {
              layout_properties,
              writer_properties,
              plan_cache_properties,
+             saves_again_properties,
              state_properties,
              per_rank_properties,
              hook_fault_properties,

@@ -103,7 +103,7 @@ bool change_items(Draw& draw, SavePlan& plan) {
 }
 
 bool change(Draw& draw, SavePlan& plan, plan::PlanContext& context) {
-  switch (draw.below(16)) {
+  switch (draw.below(17)) {
     case 0: ++context.world_size; return true;
     case 1:
       context.dedup = context.dedup == plan::DedupPolicy::least_bytes ? plan::DedupPolicy::lowest_rank : plan::DedupPolicy::least_bytes;
@@ -115,6 +115,7 @@ bool change(Draw& draw, SavePlan& plan, plan::PlanContext& context) {
     case 6:
     case 7:
     case 8: return change_items(draw, plan);
+    case 9: context.notes.push_back(std::byte{1}); return true;
     default: return change_table(draw, plan);
   }
 }
@@ -149,7 +150,7 @@ Result<Cached> propose(std::uint64_t seed) {
   for (std::size_t r = 0; r < cached.local.size(); ++r) {
     cached.caches[r].propose(cached.fingerprints[r], cached.id, cached.global.plans[r]);
   }
-  cached.caches[0].propose_global(cached.local, cached.fingerprints, cached.global);
+  cached.caches[0].propose_global(cached.local, cached.fingerprints, {cached.global, {}});
   return cached;
 }
 
@@ -201,8 +202,8 @@ Wrong values_must_agree(const Cached& cached) {
 
 Wrong found_again(const Cached& cached) {
   const std::vector<plan::PlanClaim> claims = cached.claims();
-  const plan::GlobalSavePlan* global = cached.caches[0].find_global(claims);
-  if (!global || !same(global->plans, cached.global.plans) || global->metadata != cached.global.metadata)
+  const plan::CachedPlan* found = cached.caches[0].find_global(claims);
+  if (!found || !same(found->plan.plans, cached.global.plans) || found->plan.metadata != cached.global.metadata)
     return "the coordinator's plan is lost";
   for (std::size_t r = 0; r < claims.size(); ++r) {
     const SavePlan* own = cached.caches[r].find(claims[r]);
@@ -253,7 +254,12 @@ std::vector<Property> plan_cache_properties() {
            "before its save "
            "succeeded.",
            {"sim"},
-           [](World& /*world*/, const gen::DrawOptions& options) { return gen::for_all(options, never_stale); },
+           [](World& /*world*/, const gen::DrawOptions& options) {
+             gen::Outcome outcome = gen::for_all(options, never_stale);
+             if (outcome.failure.empty())
+               outcome.counted = fmt::format("{} changed layouts, 0 stale plans accepted", outcome.cases * changes_a_case);
+             return outcome;
+           },
            {"plan.cache_hit"}}};
 }
 

@@ -35,6 +35,7 @@ std::vector<Property> streaming_properties();
 std::vector<Property> rule_properties();
 std::vector<Property> writer_properties();
 std::vector<Property> plan_cache_properties();
+std::vector<Property> saves_again_properties();
 std::vector<Property> layout_properties();
 std::vector<Property> state_properties();
 std::vector<Property> per_rank_properties();

@@ -3,7 +3,6 @@
 #include <algorithm>
 
 #include "impl/core/check.h"
-#include "impl/core/encoding.h"
 #include "impl/core/mark.h"
 #include "impl/core/mutate.h"
 #include "impl/plan/codec.h"
@@ -17,18 +16,6 @@ constexpr std::uint32_t fingerprint_version = 1;
 Fingerprint digest_of(ByteView bytes) {
   const BlockDigest digest = block_digest(bytes);
   return {digest.low, digest.high};
-}
-
-void put(Encoder& out, const Fingerprint& fingerprint) {
-  out.u64(fingerprint.low);
-  out.u64(fingerprint.high);
-}
-
-Result<Fingerprint> take(Decoder& in) {
-  Fingerprint fingerprint;
-  fingerprint.low = TRY(in.u64());
-  fingerprint.high = TRY(in.u64());
-  return fingerprint;
 }
 
 SavePlan without_values(SavePlan plan) {
@@ -56,12 +43,25 @@ void keep(std::vector<Kept>& kept, Kept fresh, std::size_t most, Like&& like) {
 
 }  // namespace
 
+void encode(Encoder& out, const Fingerprint& fingerprint) {
+  out.u64(fingerprint.low);
+  out.u64(fingerprint.high);
+}
+
+Result<Fingerprint> decode_fingerprint(Decoder& in) {
+  Fingerprint fingerprint;
+  fingerprint.low = TRY(in.u64());
+  fingerprint.high = TRY(in.u64());
+  return fingerprint;
+}
+
 Fingerprint fingerprint(const SavePlan& local, const PlanContext& context) {
   Encoder out;
   out.u32(fingerprint_version);
   out.u32(context.format_version);
   out.u32(static_cast<std::uint32_t>(context.world_size));
   out.u8(static_cast<std::uint8_t>(context.dedup));
+  out.blob(context.notes);
   const SavePlan layout = without_values(local);
   encode(out, MUTATE("plan.fingerprint_ignores_dtype", layout, without_dtypes(layout)));
   return digest_of(out.bytes());
@@ -69,25 +69,25 @@ Fingerprint fingerprint(const SavePlan& local, const PlanContext& context) {
 
 Fingerprint plan_id(std::span<const Fingerprint> ranks) {
   Encoder out;
-  for (const Fingerprint& rank : ranks) put(out, rank);
+  for (const Fingerprint& rank : ranks) encode(out, rank);
   return digest_of(out.bytes());
 }
 
 Bytes encode_claim(const PlanClaim& claim) {
   Encoder out;
-  put(out, claim.local);
-  put(out, claim.plan);
-  for (const BlockDigest& value : claim.values) put(out, {value.low, value.high});
+  encode(out, claim.local);
+  encode(out, claim.plan);
+  for (const BlockDigest& value : claim.values) encode(out, Fingerprint{value.low, value.high});
   return out.take();
 }
 
 Result<PlanClaim> decode_claim(ByteView bytes) {
   Decoder in(bytes, "plan claim");
   PlanClaim claim;
-  claim.local = TRY(take(in));
-  claim.plan = TRY(take(in));
+  claim.local = TRY(decode_fingerprint(in));
+  claim.plan = TRY(decode_fingerprint(in));
   while (in.left() > 0) {
-    const Fingerprint value = TRY(take(in));
+    const Fingerprint value = TRY(decode_fingerprint(in));
     claim.values.push_back({value.low, value.high});
   }
   return claim;
@@ -110,7 +110,7 @@ const SavePlan* PlanCache::find(const PlanClaim& claim) const {
   return kept == kept_.end() ? nullptr : &kept->plan;
 }
 
-const GlobalSavePlan* PlanCache::find_global(std::span<const PlanClaim> claims) const {
+const CachedPlan* PlanCache::find_global(std::span<const PlanClaim> claims) const {
   if (claims.empty()) return nullptr;
   const auto kept = std::ranges::find(kept_global_, claims.front().plan, &KeptGlobal::id);
   if (kept == kept_global_.end() || kept->ranks.size() != claims.size()) return nullptr;
@@ -120,7 +120,7 @@ const GlobalSavePlan* PlanCache::find_global(std::span<const PlanClaim> claims) 
   }
   if (MUTATE("plan.cache_ignores_values", !values_agree(*kept, claims), false)) return nullptr;
   MARK("plan.cache_hit");
-  return &kept->plan;
+  return &kept->made;
 }
 
 bool PlanCache::values_agree(const KeptGlobal& kept, std::span<const PlanClaim> claims) {
@@ -144,11 +144,11 @@ void PlanCache::propose(const Fingerprint& local, const Fingerprint& id, SavePla
   if (MUTATE("plan.cache_before_success", false, true)) commit();
 }
 
-void PlanCache::propose_global(std::span<const SavePlan> local, std::vector<Fingerprint> ranks, GlobalSavePlan plan) {
+void PlanCache::propose_global(std::span<const SavePlan> local, std::vector<Fingerprint> ranks, CachedPlan made) {
   CHECK(local.size() == ranks.size(), "{} fingerprints of {} plans", ranks.size(), local.size());
-  KeptGlobal kept{std::move(ranks), {}, {}, std::move(plan)};
+  KeptGlobal kept{std::move(ranks), {}, {}, std::move(made)};
   kept.id = plan_id(kept.ranks);
-  for (SavePlan& part : kept.plan.plans) part = without_values(std::move(part));
+  for (SavePlan& part : kept.made.plan.plans) part = without_values(std::move(part));
   for (std::size_t r = 0; r < local.size(); ++r) {
     const auto [keys, fresh] = kept.values.try_emplace(kept.ranks[r]);
     if (!fresh) continue;

@@ -22,6 +22,7 @@
 
 #include "impl/core/bytes.h"
 #include "impl/core/digest.h"
+#include "impl/core/encoding.h"
 #include "impl/plan/save_plan.h"
 
 namespace holdfast::plan {
@@ -32,12 +33,15 @@ struct Fingerprint {
   std::uint64_t high = 0;
   auto operator<=>(const Fingerprint&) const = default;
 };
+void encode(Encoder& out, const Fingerprint& fingerprint);
+Result<Fingerprint> decode_fingerprint(Decoder& in);
 
 /// What a global plan depends on besides the local plans.
 struct PlanContext {
   std::int32_t world_size = 1;
   DedupPolicy dedup = DedupPolicy::least_bytes;
   std::uint32_t format_version = 0;  ///< of what is written; a new one may want another plan
+  Bytes notes = {};                  ///< what else the rank tells that the plan, its metadata or its warnings are made of, encoded
 };
 
 /// Of everything that travels of a local plan but the digests of byte values: names, kinds, dtypes, shapes, boxes, hints, rules, sizes of byte values,
@@ -58,7 +62,13 @@ Bytes encode_claim(const PlanClaim& claim);
 /// Errors: corrupt, for another number of bytes.
 Result<PlanClaim> decode_claim(ByteView bytes);
 
-/// One rank's cache, for one session. Keeps the plans used last.
+/// What a coordinator keeps of a plan.
+struct CachedPlan {
+  GlobalSavePlan plan;
+  std::vector<std::string> warnings;  ///< that the ranks were given with it
+};
+
+/// One rank's cache, for one session. Keeps the plans made last.
 class PlanCache {
  public:
   static constexpr std::size_t plans_max = 4;
@@ -68,12 +78,12 @@ class PlanCache {
   const SavePlan* find(const PlanClaim& claim) const;
   /// On the coordinator. Null unless every rank claims the fingerprint and the id with which the plan was proposed, and no two ranks have different values
   /// under one key. (Which, planning anew says.)
-  const GlobalSavePlan* find_global(std::span<const PlanClaim> claims) const;
+  const CachedPlan* find_global(std::span<const PlanClaim> claims) const;
 
   /// What this rank is to write, as the planner decided it, when the ranks had the fingerprints that `id` stands for. Replaces an earlier proposal.
   void propose(const Fingerprint& local, const Fingerprint& id, SavePlan plan);
   /// On the coordinator: the whole of the same plan, and the local plans and fingerprints of all ranks it was made of.
-  void propose_global(std::span<const SavePlan> local, std::vector<Fingerprint> ranks, GlobalSavePlan plan);
+  void propose_global(std::span<const SavePlan> local, std::vector<Fingerprint> ranks, CachedPlan made);
   /// The save that the proposals were made for has succeeded: they are used from now on.
   void commit();
   void discard();
@@ -87,7 +97,7 @@ class PlanCache {
     std::vector<Fingerprint> ranks;
     std::map<Fingerprint, std::vector<std::string>> values;  ///< keys of the byte values of a local plan
     Fingerprint id;
-    GlobalSavePlan plan;
+    CachedPlan made;
   };
   static bool values_agree(const KeptGlobal& kept, std::span<const PlanClaim> claims);
 

@@ -27,6 +27,9 @@ struct SaveOptions {
   KeyMap keys = {};                         ///< what the keys of `state` are called in the checkpoint
   std::optional<Structure> structure = {};  ///< of a state that flatten() made: stored, so that load_new() can give the tree back
   Replicas replicas = Replicas::trust;
+  /// A save whose plan depends on nothing that has changed since an earlier save of this session uses that one's plan. No effect with a planner or writer of
+  /// the caller's own, whose hooks all run.
+  bool enable_plan_caching = true;
   std::shared_ptr<SavePlanner> planner = nullptr;   ///< null: DefaultSavePlanner
   std::shared_ptr<StorageWriter> writer = nullptr;  ///< null: SegmentWriter on the session's storage
 };
@@ -36,6 +39,7 @@ struct Saved {
   std::uint64_t sequence = 0;
   /// On every rank: rules of `keys` that renamed nothing, replicas that differ. On the coordinator: what could not be tidied up after the commit.
   std::vector<std::string> warnings;
+  bool plan_was_cached = false;  ///< the same on every rank
 };
 
 template <typename T>

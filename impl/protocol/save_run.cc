@@ -21,12 +21,22 @@ std::map<std::string, std::string, std::less<>> names_by_key(const SaveView& vie
   return names;
 }
 
+/// Whose plans may be cached: a planner of the caller's own gets every hook called.
+constexpr plan::DedupPolicy default_dedup = plan::DedupPolicy::least_bytes;
+
+/// An answer that cannot be understood is told of later.
+bool wants_plans(const comm::Received& reply) {
+  const Result<PlanAnswer> answer = decode_plan_answer(reply.common.view());
+  return answer && answer->form == PlanForm::wanted;
+}
+
 }  // namespace
 
 SaveRun::SaveRun(Session& session, const SaveOptions& options)
     : env_(session.env()), comm_(session.shared_comm()), step_(options.step), keys_(options.keys), structure_(options.structure),
       replicas_(options.replicas), end_(env_.clock.after(options.deadline)),
-      planner_(options.planner ? options.planner : std::make_shared<DefaultSavePlanner>()), writer_(options.writer) {
+      planner_(options.planner ? options.planner : std::make_shared<DefaultSavePlanner>(default_dedup)), writer_(options.writer) {
+  if (options.enable_plan_caching && !options.planner && !options.writer) cache_ = session.plan_cache();
   if (writer_) return;
   own_ = std::make_shared<SegmentWriter>(
       env_, session.staging(),
@@ -36,9 +46,14 @@ SaveRun::SaveRun(Session& session, const SaveOptions& options)
 
 Checkpointed<void> SaveRun::plan(const StateDict& state, const Status& before) {
   comm_->begin(fmt::format("save step {}", step_));
+  if (cache_) cache_->discard();  // what a save that did not succeed has proposed
+  const auto reduce = [&](const std::vector<SharedBytes>& all) { return plan_globally(all); };
   const comm::Timetable times = comm_->schedule(end_);
   Result<SavePlan> local = before ? plan_locally(state, role_of(*comm_, times)) : fail(before.error());
-  auto planned = comm_->agree(plan_message(local), [&](std::vector<SharedBytes> all) { return plan_globally(std::move(all)); }, times);
+  auto planned = comm_->agree(local ? Result<SharedBytes>(offer(*local)) : fail(local.error()), reduce, times);
+  if (planned && wants_plans(*planned)) {
+    planned = comm_->agree(offer_in_full(claim_.local, notes_, *local), reduce, comm_->schedule(end_));
+  }
   // A rank that does not hear the end of this round writes nothing, so nothing can be committed: for it, too, the save failed.
   if (!planned) return tl::unexpected(to_error("plan", std::move(planned).error(), Outcome::failed));
   if (replicas_ != Replicas::trust) held_ = *local;
@@ -57,9 +72,8 @@ Result<SavePlan> SaveRun::plan_locally(const StateDict& state, const Role& role)
   return writer_->prepare_local_plan(std::move(plan));
 }
 
-/// What goes up: the notes, then the plan.
-Result<SharedBytes> SaveRun::plan_message(const Result<SavePlan>& plan) const {
-  if (!plan) return fail(plan.error());
+/// What this rank tells beside its plan.
+Bytes SaveRun::notes() const {
   SaveNotes notes{view_.renamed, view_.used, {}};
   if (structure_) {
     Structure named = *structure_;
@@ -72,33 +86,62 @@ Result<SharedBytes> SaveRun::plan_message(const Result<SavePlan>& plan) const {
   }
   Encoder out;
   encode(out, notes);
-  plan::encode(out, *plan);
-  return SharedBytes(out.take());
+  return out.take();
 }
 
-Result<comm::Answer> SaveRun::plan_globally(std::vector<SharedBytes> contributions) {
-  std::vector<SaveNotes> notes;
-  std::vector<ByteView> messages;
-  for (const SharedBytes& bytes : contributions) {
-    Decoder in(bytes.view(), "save notes");
-    notes.push_back(TRY(decode_save_notes(in)));
-    messages.push_back(bytes.view().subspan(in.offset()));
+/// With the notes, and with the rules that they count, what the coordinator makes of local plans is a function of them.
+plan::PlanContext SaveRun::context() const {
+  std::vector<std::string> rules;
+  for (std::size_t i = 0; i < keys_.size(); ++i) rules.push_back(keys_.rule_text(i));
+  Encoder out;
+  out.raw(notes_);
+  encode(out, rules);
+  return {comm_->world_size(), default_dedup, format::manifest_version, MUTATE("save.fingerprint_without_notes", out.take(), Bytes())};
+}
+
+SharedBytes SaveRun::offer(const SavePlan& local) {
+  notes_ = notes();
+  if (cache_) claim_ = cache_->claim(local, context());
+  return claim_.plan == plan::Fingerprint() ? offer_in_full(claim_.local, notes_, local) : offer_claim(claim_);
+}
+
+Result<comm::Answer> SaveRun::plan_globally(const std::vector<SharedBytes>& contributions) {
+  const PlanOffers offers = TRY(decode_plan_offers(contributions));
+  if (offers.in_full) return plan_anew(offers);
+  if (const plan::CachedPlan* cached = cache_ ? cache_->find_global(offers.claims) : nullptr) return plan_again(*cached);
+  if (std::ranges::any_of(offers.claims, [](const plan::PlanClaim& claim) { return claim.plan == plan::Fingerprint(); })) {
+    MARK("save.plan_kept_by_some");
+  } else {
+    MARK("save.plans_kept_do_not_fit");
   }
-  const std::vector<SavePlan> local = TRY(plan::decode_save_plans(messages));
-  TRY(check_origins(notes, local));
-  plan::GlobalSavePlan global = TRY(planner_->create_global_plan(local));
+  return comm::Answer{encode(PlanAnswer{PlanForm::wanted, {}, {}}), {}};
+}
+
+Result<comm::Answer> SaveRun::plan_anew(const PlanOffers& offers) {
+  TRY(check_origins(offers.notes, offers.local));
+  plan::GlobalSavePlan global = TRY(planner_->create_global_plan(offers.local));
   metadata_ = std::move(global.metadata);
-  TRY(add_structure(notes));
-  const std::vector<SavePlan> plans = TRY(writer_->prepare_global_plan(std::move(global.plans)));
-  if (plans.size() != local.size()) {
-    return fail(ErrorCode::invalid_argument, "plan: the planner returned {} plans for {} ranks", plans.size(), local.size());
+  TRY(add_structure(offers.notes));
+  PlanAnswer told{PlanForm::anew, {}, unmatched_rules(offers.notes, keys_)};
+  std::vector<plan::Fingerprint> fingerprints;
+  for (const plan::PlanClaim& claim : offers.claims) fingerprints.push_back(claim.local);
+  if (cache_ && std::ranges::find(fingerprints, plan::Fingerprint()) == fingerprints.end()) {
+    told.id = plan::plan_id(fingerprints);
+    cache_->propose_global(offers.local, std::move(fingerprints), {{global.plans, metadata_}, told.unmatched});
   }
-  comm::Answer answer;
-  Encoder common;
-  encode(common, unmatched_rules(notes, keys_));
-  answer.common = common.take();
-  answer.by_rank = plan::encode_replies(local, plans);
-  return answer;
+  const std::vector<SavePlan> plans = TRY(writer_->prepare_global_plan(std::move(global.plans)));
+  if (plans.size() != offers.local.size()) {
+    return fail(ErrorCode::invalid_argument, "plan: the planner returned {} plans for {} ranks", plans.size(), offers.local.size());
+  }
+  return comm::Answer{encode(told), plan::encode_replies(offers.local, plans)};
+}
+
+/// Of the plan that every rank claims nothing is made anew but what the writer adds to it: this attempt's ticket.
+Result<comm::Answer> SaveRun::plan_again(const plan::CachedPlan& cached) {
+  MARK("save.plan_cached");
+  metadata_ = cached.plan.metadata;
+  const std::vector<SavePlan> plans = TRY(writer_->prepare_global_plan(cached.plan.plans));
+  return comm::Answer{encode(PlanAnswer{PlanForm::kept, {}, cached.warnings}), plan::encode_replies(cached.plan.plans, plans)};
 }
 
 /// What only the whole shows: values of single ranks that contradict each other, the nesting of all ranks' states.
@@ -115,12 +158,26 @@ Status SaveRun::add_structure(const std::vector<SaveNotes>& notes) {
 }
 
 Status SaveRun::take_reply(SavePlan local, const comm::Received& reply) {
-  Decoder common(reply.common.view(), "plan reply");
-  for (const std::string& rule : TRY(decode_texts(common))) warnings_.push_back(fmt::format("{}: no key of any rank", rule));
+  const PlanAnswer answer = TRY(decode_plan_answer(reply.common.view()));
+  for (const std::string& rule : answer.unmatched) warnings_.push_back(fmt::format("{}: no key of any rank", rule));
+  plan_was_cached_ = answer.form == PlanForm::kept;
+  if (plan_was_cached_) local = TRY(claimed_plan());
   Decoder own(reply.own.view(), "plan reply");
-  plan_ = expand(TRY(plan::apply_kept(std::move(local), own)), comm_->rank());
+  plan_ = TRY(plan::apply_kept(std::move(local), own));
+  if (cache_ && answer.id != plan::Fingerprint()) {
+    SavePlan mine = plan_;
+    mine.storage_data.clear();  // the ticket is of this attempt alone
+    cache_->propose(claim_.local, answer.id, std::move(mine));
+  }
+  plan_ = expand(std::move(plan_), comm_->rank());
   plan_ready_ = true;
   return {};
+}
+
+Result<SavePlan> SaveRun::claimed_plan() {
+  const SavePlan* kept = cache_ ? cache_->find(claim_) : nullptr;
+  if (!kept) return fail(ErrorCode::corrupt, "plan reply: this rank is to use a plan that it does not keep");
+  return *kept;
 }
 
 void SaveRun::start_writing() {
@@ -214,6 +271,12 @@ Result<ReplicaVerdict> SaveRun::compare(const std::vector<std::vector<WriteResul
 }
 
 Checkpointed<Saved> SaveRun::conclude(PendingState* pending) {
+  Checkpointed<Saved> saved = write_round(pending);
+  if (cache_ && MUTATE("save.keeps_plan_of_failed_save", saved.has_value(), true)) cache_->commit();
+  return saved;
+}
+
+Checkpointed<Saved> SaveRun::write_round(PendingState* pending) {
   const Result<std::vector<WriteResult>> results = written(pending);
   env_.enter("5 agree");
   auto committed = comm_->agree(result_message(results), [&](std::vector<SharedBytes> all) { return commit(all); }, *times_);
@@ -229,6 +292,7 @@ Checkpointed<Saved> SaveRun::conclude(PendingState* pending) {
   env_.enter("7 outcome");
   Saved saved;
   if (own_) saved = {own_->ticket().directory, own_->ticket().sequence, own_->warnings()};
+  saved.plan_was_cached = plan_was_cached_;
   std::ranges::move(warnings_, std::back_inserter(saved.warnings));
   std::ranges::move(verdict->warnings, std::back_inserter(saved.warnings));
   return saved;

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "impl/protocol/pending_save.h"
+#include "impl/protocol/plan_offer.h"
 #include "impl/protocol/save_notes.h"
 #include "impl/protocol/state_view.h"
 
@@ -31,14 +32,20 @@ class SaveRun {
 
  private:
   Result<SavePlan> plan_locally(const StateDict& state, const Role& role);
-  Result<comm::Answer> plan_globally(std::vector<SharedBytes> contributions);
-  Result<SharedBytes> plan_message(const Result<SavePlan>& plan) const;
+  Bytes notes() const;
+  plan::PlanContext context() const;
+  SharedBytes offer(const SavePlan& local);
+  Result<comm::Answer> plan_globally(const std::vector<SharedBytes>& contributions);
+  Result<comm::Answer> plan_anew(const PlanOffers& offers);
+  Result<comm::Answer> plan_again(const plan::CachedPlan& cached);
   Status add_structure(const std::vector<SaveNotes>& notes);
   Status take_reply(SavePlan local, const comm::Received& reply);
+  Result<SavePlan> claimed_plan();
   Result<Writing> write();
   Result<SharedBytes> result_message(const Result<std::vector<WriteResult>>& results) const;
   Result<std::vector<WriteResult>> written(PendingState* pending);
   Result<std::vector<WriteResult>> written_or_cancelled(PendingState& pending);
+  Checkpointed<Saved> write_round(PendingState* pending);
   Result<comm::Answer> commit(const std::vector<SharedBytes>& contributions);
   Result<ReplicaVerdict> compare(const std::vector<std::vector<WriteResult>>& results,
                                  const std::vector<std::vector<plan::HeldBox>>& held) const;
@@ -52,10 +59,14 @@ class SaveRun {
   port::Deadline end_;
   std::shared_ptr<SavePlanner> planner_;
   std::shared_ptr<StorageWriter> writer_;
-  std::shared_ptr<SegmentWriter> own_;  ///< the writer, when it is not the caller's
-  Metadata metadata_;                   ///< on the coordinator, between the rounds
-  SaveView view_;                       ///< of the state dict, until it is staged
-  SavePlan held_;                       ///< of this rank, as it went to the coordinator; only where replicas are compared
+  std::shared_ptr<SegmentWriter> own_;      ///< the writer, when it is not the caller's
+  std::shared_ptr<plan::PlanCache> cache_;  ///< the session's; null: this save uses none
+  plan::PlanClaim claim_;                   ///< to the plan of this save
+  bool plan_was_cached_ = false;
+  Bytes notes_;        ///< of this rank, encoded
+  Metadata metadata_;  ///< on the coordinator, between the rounds
+  SaveView view_;      ///< of the state dict, until it is staged
+  SavePlan held_;      ///< of this rank, as it went to the coordinator; only where replicas are compared
   std::vector<plan::HeldBox> replica_digests_;
   std::vector<std::string> warnings_;
   SavePlan plan_;                         ///< of this rank, between the rounds

@@ -7,6 +7,7 @@
 
 #include "impl/comm/comm.h"
 #include "impl/plan/attempts.h"
+#include "impl/plan/plan_cache.h"
 #include "impl/port/env.h"
 #include "impl/protocol/staging_pool.h"
 
@@ -37,6 +38,9 @@ class Session {
   /// Staging memory, kept from save to save and load to load.
   const std::shared_ptr<StagingPool>& staging() const { return staging_; }
 
+  /// Plans of saves that succeeded, for those to come. Used by one save at a time.
+  const std::shared_ptr<plan::PlanCache>& plan_cache() const { return plan_cache_; }
+
   /// The checkpoint that this session loaded last: every block of it that was read was intact. Retention spares it.
   std::optional<plan::AttemptId> last_verified() const { return last_verified_; }
   void verified(plan::AttemptId id) { last_verified_ = id; }
@@ -60,6 +64,7 @@ class Session {
   port::Env env_;
   std::shared_ptr<comm::Comm> comm_;
   std::shared_ptr<StagingPool> staging_;
+  std::shared_ptr<plan::PlanCache> plan_cache_ = std::make_shared<plan::PlanCache>();
   std::optional<plan::AttemptId> last_verified_;
   std::shared_ptr<PendingState> pending_;
   std::vector<std::shared_ptr<const void>> retained_;

@@ -11,6 +11,7 @@
 #include "impl/plan/plan_cache.h"
 #include "impl/plan/save_plan.h"
 #include "impl/plan/summary.h"
+#include "impl/protocol/plan_offer.h"
 #include "properties/gen/paper_job.h"
 #include "tests/bench/bench.h"
 #include "tests/bench/llama_405b.h"
@@ -176,7 +177,7 @@ Status bench_cold(const Request& request, std::int64_t dp, double aim) {
   return {};
 }
 
-/// A rank whose tensors have not changed: from its state dict to the items that it is to write. The coordinator: from all claims to the plan.
+/// A rank whose tensors have not changed: from its state dict to the items that it is to write. The coordinator: from all offers to the replies, with a ticket.
 Status bench_warm(const Request& request) {
   const std::string where = "405b@16384";
   if (!request.wants(where)) return {};
@@ -196,12 +197,12 @@ Status bench_warm(const Request& request) {
   plan::PlanCache cache;
   const plan::GlobalSavePlan global = TRY(plan::global_save_plan(local));
   cache.propose(fingerprints[8], id, global.plans[8]);
-  cache.propose_global(local, fingerprints, global);
+  cache.propose_global(local, fingerprints, {global, {}});
   cache.commit();
 
   std::vector<double> plans, answers;
-  std::vector<plan::PlanClaim> claims;
-  for (const plan::Fingerprint& fingerprint : fingerprints) claims.push_back({fingerprint, id, {{1, 2}}});
+  std::vector<SharedBytes> offers;
+  for (const plan::Fingerprint& fingerprint : fingerprints) offers.push_back(protocol::offer_claim({fingerprint, id, {{1, 2}}}));
   for (int i = 0; i < (request.quick ? 1 : 101); ++i) {
     const Stopwatch watch;
     const SavePlan own = TRY(plan::local_save_plan(state, rank));
@@ -210,13 +211,20 @@ Status bench_warm(const Request& request) {
     const SavePlan items = expand(*found, rank);
     plans.push_back(watch.cpu());
     const Stopwatch coordinator;
-    if (!cache.find_global(claims)) return fail(ErrorCode::corrupt, "warm plan: the whole plan is not found");
+    const protocol::PlanOffers all = TRY(protocol::decode_plan_offers(offers));
+    const plan::CachedPlan* whole = cache.find_global(all.claims);
+    if (!whole) return fail(ErrorCode::corrupt, "warm plan: the whole plan is not found");
+    const Metadata metadata = whole->plan.metadata;
+    std::vector<SavePlan> plans_now = whole->plan.plans;
+    for (SavePlan& plan : plans_now) plan.storage_data = Bytes(32);
+    const std::vector<SharedBytes> replies = plan::encode_replies(whole->plan.plans, plans_now);
     answers.push_back(coordinator.cpu());
+    if (replies.size() != local.size()) return fail(ErrorCode::corrupt, "warm plan: {} replies", replies.size());
     if (items.items.empty()) return fail(ErrorCode::corrupt, "warm plan: nothing to write");
   }
-  const std::size_t claim_bytes = plan::encode_claim(claims.front()).size();
+  const std::size_t claim_bytes = offers.front().size();
   request.report({"warm " + where, median(plans) * 1e3, "ms", 1.0, claim_bytes, dtypes});
-  request.report({"warm coordinator " + where, median(answers) * 1e3, "ms", {}, claim_bytes * claims.size(), dtypes});
+  request.report({"warm coordinator " + where, median(answers) * 1e3, "ms", {}, claim_bytes * offers.size(), dtypes});
   return {};
 }
 

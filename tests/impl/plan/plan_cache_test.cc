@@ -22,7 +22,10 @@ struct Ranks {
     const std::vector<Fingerprint> fingerprints(caches.size(), fingerprint(plan_with(n), {}));
     for (PlanCache& cache : caches) cache.propose(fingerprints[0], plan_id(fingerprints), plan_with(n));
     const std::vector<SavePlan> plans(caches.size(), plan_with(n));
-    caches[0].propose_global(plans, fingerprints, {plans, {}});
+    CachedPlan made;
+    made.plan.plans = plans;
+    made.warnings = {"a warning"};
+    caches[0].propose_global(plans, fingerprints, std::move(made));
     for (PlanCache& cache : caches) succeeds ? cache.commit() : cache.discard();
   }
   bool is_warm(std::uint64_t n) const { return caches[0].find_global(claims(n)) != nullptr; }
@@ -39,6 +42,7 @@ TEST(PlanCache, IsUsedAfterASaveThatSucceeded) {
   EXPECT_TRUE(ranks.is_warm(1));
   EXPECT_FALSE(ranks.is_warm(2));
   EXPECT_EQ(*ranks.caches[1].find(ranks.claims(1)[1]), plan_with(1));
+  EXPECT_EQ(ranks.caches[0].find_global(ranks.claims(1))->warnings, std::vector<std::string>{"a warning"});
 }
 
 TEST(PlanCache, ASaveThatFailedLeavesTheOlderPlan) {
@@ -93,6 +97,7 @@ TEST(PlanCache, KnowsTheFingerprintOfAPlan) {
   EXPECT_NE(one, fingerprint(plan_with(1), {5, DedupPolicy::least_bytes, 2}));
   EXPECT_NE(one, fingerprint(plan_with(1), {4, DedupPolicy::lowest_rank, 2}));
   EXPECT_NE(one, fingerprint(plan_with(1), {4, DedupPolicy::least_bytes, 3}));
+  EXPECT_NE(one, fingerprint(plan_with(1), {4, DedupPolicy::least_bytes, 2, Bytes(1)}));
 }
 
 TEST(PlanCache, ClaimsTake32BytesAnd16AByteValue) {
