@@ -22,6 +22,11 @@ class Unfinished {
     monitor_->change([&] { waits_.push_back(std::move(wait)); });
   }
 
+  /// A task that tells of its end, or whose promise goes, by `over`; also one that was said not to start, and may run all the same.
+  void add(Future<void> over) {
+    add([shared = std::make_shared<Future<void>>(std::move(over))](Deadline deadline) { return shared->get(deadline); });
+  }
+
   /// Blocks until all of it is over. False: at the deadline some was not.
   bool await(Deadline deadline) {
     std::vector<std::function<Status(Deadline)>> waits;

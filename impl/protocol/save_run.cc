@@ -197,10 +197,7 @@ Result<Writing> SaveRun::write() {
 Status SaveRun::staged() { return writing_ ? writing_->staged.get(times_->work()) : Status(fail(writing_.error())); }
 
 void SaveRun::release() {
-  if (writing_ && writing_->staged.pending()) {
-    const auto staged = std::make_shared<port::Future<void>>(std::move(writing_->staged));
-    env_.unfinished->add([staged](port::Deadline until) { return staged->get(until); });
-  }
+  if (writing_ && writing_->staged.pending()) env_.unfinished->add(std::move(writing_->staged));
   if (MUTATE("save.releases_early", true, false)) env_.unfinished->await(end_);
 }
 

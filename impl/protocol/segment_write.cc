@@ -29,11 +29,13 @@ Result<Writing> SegmentWrite::start(const port::Env& env, std::shared_ptr<Stagin
   self->planner_ = std::move(planner);
   TRY(self->take(plan));
   TRY(self->lay_out());
-  const auto staged = std::make_shared<port::Promise<void>>(self->monitor_);
+  auto staged = std::make_shared<port::Promise<void>>(self->monitor_);
   port::Future<void> is_staged = staged->future();
-  auto written =
-      TRY(port::run_detached<std::vector<WriteResult>>(env.tasks, "write", self->monitor_, [self, staged] { return run(self, *staged); }));
-  return Writing{std::move(is_staged), std::move(written)};
+  auto written = port::run_detached<std::vector<WriteResult>>(env.tasks, "write", self->monitor_,
+                                                              [self, staged = std::move(staged)] { return run(self, *staged); });
+  if (!written && env.unfinished) env.unfinished->add(std::move(is_staged));
+  if (!written) return fail(std::move(written).error());
+  return Writing{std::move(is_staged), *std::move(written)};
 }
 
 Status SegmentWrite::take(const SavePlan& plan) {

@@ -224,11 +224,14 @@ Status upload(const port::Env& env, std::vector<Upload> parts, std::shared_ptr<c
   // A device moves bytes itself, and the processor only waits for it.
   if (bytes <= alone_bytes_max || !std::ranges::all_of(parts, is_on_host)) return upload_here(env, parts, std::move(owner), deadline);
   std::array<std::vector<Upload>, 2> cut = halves(parts, bytes);
-  const auto other = std::make_shared<port::Future<void>>(TRY(port::Future<void>::run(
-      env.tasks, "place", [env, half = std::move(cut[1]), owner, deadline] { return upload_here(env, half, owner, deadline); })));
-  const Status done = upload_here(env, cut[0], std::move(owner), deadline);
-  const Status other_done = other->get(deadline);
-  if (other->pending() && env.unfinished) env.unfinished->add([other](port::Deadline until) { return other->get(until); });
+  auto promise = std::make_shared<port::Promise<void>>(env.tasks.make_monitor());
+  port::Future<void> other = promise->future();
+  const Result<port::TaskId> task = env.tasks.spawn("place", [promise = std::move(promise), env, half = std::move(cut[1]), owner,
+                                                              deadline] { promise->set(upload_here(env, half, owner, deadline)); });
+  Status done = task ? upload_here(env, cut[0], std::move(owner), deadline) : fail(task.error());
+  if (task) env.tasks.detach(*task);
+  const Status other_done = task ? other.get(deadline) : Status();
+  if (other.pending() && env.unfinished) env.unfinished->add(std::move(other));
   return done ? other_done : done;
 }
 
