@@ -14,8 +14,8 @@
 
 namespace holdfast::backend {
 
-/// port::DataPlane, and more: exchanges of different names may run at the same time; under one name the sequence rises (invalid_argument); an
-/// exchange may include transfers to oneself. What is sent is copied once.
+/// port::DataPlane, and more: exchanges of different names may run at the same time; under one name the sequence rises (invalid_argument).
+/// An exchange may include transfers to oneself. What is sent is copied once.
 class TcpDataPlane final : public port::DataPlane {
  public:
   explicit TcpDataPlane(Links& links) : links_(links) {}

@@ -262,7 +262,7 @@ Answer Links::admit(const Hello& hello, const Address& listener) {
   }
   const std::scoped_lock lock(mutex_);
   Peer& peer = this->peer(hello.from);
-  if (left_) return refuse(fmt::format("rank {} has left", self_));
+  if (left_ && peer.unsent_bytes == 0) return refuse(fmt::format("rank {} has left", self_));
   if (peer.state == State::up) {
     return refuse(fmt::format("rank {} is here already, from {}", hello.from, to_string(peer.addresses.front())));
   }

@@ -1,5 +1,5 @@
-// What the threads that call the doors share with the reactor's thread: for each rank the state of its connection, what is to be sent to it,
-// what came from it.
+// What the threads that call the doors share with the reactor's thread: for each rank the state of its connection, what is to be sent to
+// it, what came from it.
 //
 //   idle --a call needs it--> wanted --reactor--> connecting --welcome--> up --its end--> lost
 //     \____________________________ it called us ____________________/              (for good: a rank that comes back is another job)

@@ -126,8 +126,7 @@ bool Reactor::serve_requests() {
   for (const Rank rank : requests.wanted) call(rank);
   for (const Rank rank : requests.loaded) load(rank);
   if (requests.leaving && !std::exchange(leaving_, true)) {
-    listener_.reset();  // which also ends its being watched
-    listener_paused_ = false;
+    // The listener stays: who calls is told that this rank has left, or gets what is still to be sent to it.
     std::vector<std::uint64_t> up;
     for (const auto& [id, connection] : connections_) {
       if (connection->stage == Stage::up) up.push_back(id);
@@ -160,7 +159,7 @@ void Reactor::serve_timers() {
 // ---- connections that begin ----------------------------------------------------------------------------------------------------------
 
 void Reactor::accept_all() {
-  while (listener_) {
+  while (true) {
     sockaddr_storage storage{};
     socklen_t size = sizeof storage;
     Fd fd(::accept4(listener_.get(), reinterpret_cast<sockaddr*>(&storage), &size, SOCK_NONBLOCK | SOCK_CLOEXEC));

@@ -1,5 +1,5 @@
-// The one thread that moves bytes: it accepts and makes connections, lets in who proves that it belongs to the job, and carries frames between
-// the sockets and Links. It never waits for a single connection.
+// The one thread that moves bytes: it accepts and makes connections, lets in who proves that it belongs to the job, and carries frames
+// between the sockets and Links. It never waits for a single connection.
 #pragma once
 
 #include <chrono>
@@ -58,7 +58,7 @@ class Reactor {
 
   Links& links_;
   const JobKey key_;
-  Fd listener_;
+  const Fd listener_;
   const std::uint16_t listener_port_;
   const Fd epoll_;
   std::uint64_t next_id_;

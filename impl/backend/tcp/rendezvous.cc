@@ -24,18 +24,21 @@ struct Source {
   const char* rank;
   const char* size;
   const char* local_rank;
+  const char* local_size = nullptr;
 };
 constexpr Source sources[] = {
     {Launcher::variables, "HOLDFAST_RANK", "HOLDFAST_WORLD_SIZE", "HOLDFAST_LOCAL_RANK"},
     {Launcher::torchrun, "RANK", "WORLD_SIZE", "LOCAL_RANK"},
-    {Launcher::openmpi, "OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE", "OMPI_COMM_WORLD_LOCAL_RANK"},
+    {Launcher::openmpi, "OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE", "OMPI_COMM_WORLD_LOCAL_RANK", "OMPI_COMM_WORLD_LOCAL_SIZE"},
     {Launcher::slurm, "SLURM_PROCID", "SLURM_NTASKS", "SLURM_LOCALID"},
+    {Launcher::pmi, "PMI_RANK", "PMI_SIZE", "MPI_LOCALRANKID", "MPI_LOCALNRANKS"},
 };
 
 struct Place {
   const Source* source;
   int rank;
   int size;
+  std::string via;
 };
 
 template <typename... Args>
@@ -57,6 +60,7 @@ class Reader {
     }
     if (!place) return found;
     found.launcher = place->source->launcher;
+    found.via = place->via;
     found.rank = Rank{place->rank};
     found.world_size = place->size;
     if (has(place->source->local_rank)) found.local_rank = TRY(number(place->source->local_rank, 0, std::numeric_limits<int>::max()));
@@ -100,7 +104,7 @@ class Reader {
     }
     const int size = TRY(number(source.size, 1, std::numeric_limits<int>::max()));
     const int rank = TRY(number(source.rank, 0, size - 1));
-    return Place{&source, rank, size};
+    return Place{&source, rank, size, std::string(to_string(source.launcher))};
   }
 
   Result<std::optional<Place>> choose() const {
@@ -114,7 +118,11 @@ class Reader {
         return refuse("{} and {} disagree; expected one launcher, or HOLDFAST_LAUNCHER to name the one to believe", told(*chosen),
                       told(*said));
       }
-      if (!chosen) chosen = said;
+      if (chosen) {
+        chosen->via += "," + said->via;
+      } else {
+        chosen = said;
+      }
     }
     return chosen;
   }
@@ -127,7 +135,7 @@ class Reader {
       if (!said) return refuse("HOLDFAST_LAUNCHER={} without {} and {}; expected both", name, source.rank, source.size);
       return said;
     }
-    return refuse("HOLDFAST_LAUNCHER=\"{}\"; expected variables, torchrun, openmpi, slurm or alone", name);
+    return refuse("HOLDFAST_LAUNCHER=\"{}\"; expected variables, torchrun, openmpi, slurm, pmi or alone", name);
   }
 
   Result<std::string> master_address(const Place& place) const {
@@ -137,11 +145,10 @@ class Reader {
         if (has("MASTER_ADDR")) return text("MASTER_ADDR");
         return refuse("no MASTER_ADDR beside {}; expected it or HOLDFAST_MASTER_ADDR", told(place));
       case Launcher::openmpi:
-        if (text("OMPI_COMM_WORLD_LOCAL_SIZE") == text("OMPI_COMM_WORLD_SIZE")) return "127.0.0.1";
-        return refuse(
-            "{} with OMPI_COMM_WORLD_LOCAL_SIZE={}, so several hosts, and OpenMPI does not tell that of rank 0; expected "
-            "HOLDFAST_MASTER_ADDR",
-            told(place), text("OMPI_COMM_WORLD_LOCAL_SIZE"));
+      case Launcher::pmi:
+        if (text(place.source->local_size) == text(place.source->size)) return "127.0.0.1";
+        return refuse("{} with {}, so perhaps several hosts, and nothing tells that of rank 0; expected HOLDFAST_MASTER_ADDR", told(place),
+                      pair(place.source->local_size));
       case Launcher::slurm:
         for (const char* list : {"SLURM_STEP_NODELIST", "SLURM_JOB_NODELIST", "SLURM_NODELIST"}) {
           if (!has(list)) continue;
@@ -159,6 +166,7 @@ class Reader {
   std::string launched_id(Launcher launcher) const {
     if (launcher == Launcher::torchrun) return text("TORCHELASTIC_RUN_ID");
     if (launcher == Launcher::openmpi) return has("PMIX_NAMESPACE") ? text("PMIX_NAMESPACE") : text("OMPI_MCA_ess_base_jobid");
+    if (launcher == Launcher::pmi) return text("PMI_JOBID");
     if (launcher == Launcher::slurm && has("SLURM_JOB_ID")) return fmt::format("{}.{}", text("SLURM_JOB_ID"), text("SLURM_STEP_ID"));
     return {};
   }
@@ -187,6 +195,7 @@ std::string_view to_string(Launcher launcher) {
     case Launcher::torchrun: return "torchrun";
     case Launcher::openmpi: return "openmpi";
     case Launcher::slurm: return "slurm";
+    case Launcher::pmi: return "pmi";
   }
   return "?";
 }
@@ -204,7 +213,7 @@ Environment process_environment() {
 }
 
 std::string describe(const Rendezvous& rendezvous) {
-  std::string text = fmt::format("rank {} of {}, told by {}", rendezvous.rank, rendezvous.world_size, to_string(rendezvous.launcher));
+  std::string text = fmt::format("rank {} of {}, told by {}", rendezvous.rank, rendezvous.world_size, rendezvous.via);
   if (rendezvous.local_rank) text += fmt::format(", local rank {}", *rendezvous.local_rank);
   if (rendezvous.world_size > 1) text += fmt::format(", rank 0 at {}:{}", rendezvous.master_address, rendezvous.port);
   return text;

@@ -11,11 +11,12 @@
 
 namespace holdfast::backend {
 
-enum class Launcher : std::uint8_t { alone, variables, torchrun, openmpi, slurm };
+enum class Launcher : std::uint8_t { alone, variables, torchrun, openmpi, slurm, pmi };
 std::string_view to_string(Launcher launcher);  ///< as HOLDFAST_LAUNCHER names it
 
 struct Rendezvous {
-  Launcher launcher = Launcher::alone;
+  Launcher launcher = Launcher::alone;  ///< whose way of telling rank 0's host is used
+  std::string via = "alone";            ///< all that said so: "torchrun,slurm"
   Rank rank{};
   int world_size = 1;
   std::optional<int> local_rank{};           ///< number of this process on its host, where it was told
@@ -27,9 +28,9 @@ struct Rendezvous {
 
 using Environment = std::map<std::string, std::string>;
 
-/// Reads what torchrun, OpenMPI, Slurm or HOLDFAST_RANK and HOLDFAST_WORLD_SIZE say; without any of them the process is alone.
-/// HOLDFAST_MASTER_ADDR, HOLDFAST_PORT and HOLDFAST_JOB_ID come before a launcher's own; rank and size never do: launchers that disagree are
-/// refused unless HOLDFAST_LAUNCHER names one. A variable that is empty counts as missing.
+/// Reads what torchrun, OpenMPI, Slurm, another MPI by PMI or HOLDFAST_RANK and HOLDFAST_WORLD_SIZE say; without any of them the process is alone.
+/// HOLDFAST_MASTER_ADDR, HOLDFAST_PORT and HOLDFAST_JOB_ID come before a launcher's own; rank and size never do: launchers that disagree
+/// are refused unless HOLDFAST_LAUNCHER names one. A variable that is empty counts as missing.
 /// Errors: invalid_argument, naming the variables, what they hold and what was expected: a set half given, no number, no such rank,
 /// launchers that disagree.
 Result<Rendezvous> rendezvous(const Environment& environment);

@@ -31,6 +31,7 @@ inline std::uint16_t free_port() {
 
 inline backend::Rendezvous place(int rank, int world_size, std::uint16_t port) {
   return {.launcher = backend::Launcher::variables,
+          .via = "variables",
           .rank = Rank{rank},
           .world_size = world_size,
           .port = port,

@@ -44,6 +44,8 @@ TEST(Rendezvous, ReadsEveryLauncher) {
   EXPECT_EQ(told(openmpi), fmt::format("rank 1 of 4, told by openmpi, local rank 1, rank 0 at 127.0.0.1:{}", rendezvous(openmpi)->port));
   EXPECT_EQ(told(slurm), fmt::format("rank 5 of 16, told by slurm, local rank 1, rank 0 at gpu-a07:{}", rendezvous(slurm)->port));
   EXPECT_EQ(told(variables), "rank 1 of 2, told by variables, rank 0 at 10.0.0.1:4000");
+  EXPECT_EQ(told({{"PMI_RANK", "1"}, {"PMI_SIZE", "2"}, {"MPI_LOCALRANKID", "1"}, {"MPI_LOCALNRANKS", "2"}, {"HOLDFAST_PORT", "7"}}),
+            "rank 1 of 2, told by pmi, local rank 1, rank 0 at 127.0.0.1:7");
   EXPECT_EQ(told({{"RANK", "0"}, {"WORLD_SIZE", "1"}}), "rank 0 of 1, told by torchrun") << "alone, it needs nobody's address";
 }
 
@@ -71,7 +73,7 @@ TEST(Rendezvous, OursComeBeforeALaunchersOwn) {
 
 TEST(Rendezvous, LaunchersThatAgreeMayBeThereTogether) {
   const Environment both = with(torchrun, {{"SLURM_PROCID", "3"}, {"SLURM_NTASKS", "8"}});
-  EXPECT_EQ(told(both), "rank 3 of 8, told by torchrun, local rank 1, rank 0 at n01:29501");
+  EXPECT_EQ(told(both), "rank 3 of 8, told by torchrun,slurm, local rank 1, rank 0 at n01:29501");
 }
 
 TEST(Rendezvous, RefusesLaunchersThatDisagreeUnlessOneIsNamed) {
@@ -88,7 +90,7 @@ TEST(Rendezvous, RefusesLaunchersThatDisagreeUnlessOneIsNamed) {
   EXPECT_EQ(told(with(torchrun, {{"HOLDFAST_LAUNCHER", "slurm"}})),
             "rendezvous: HOLDFAST_LAUNCHER=slurm without SLURM_PROCID and SLURM_NTASKS; expected both");
   EXPECT_EQ(told(with(torchrun, {{"HOLDFAST_LAUNCHER", "mpirun"}})),
-            "rendezvous: HOLDFAST_LAUNCHER=\"mpirun\"; expected variables, torchrun, openmpi, slurm or alone");
+            "rendezvous: HOLDFAST_LAUNCHER=\"mpirun\"; expected variables, torchrun, openmpi, slurm, pmi or alone");
 }
 
 TEST(Rendezvous, RefusesWhatIsHalfGiven) {
@@ -110,8 +112,8 @@ TEST(Rendezvous, RefusesWhatIsHalfGiven) {
   EXPECT_EQ(told(without(slurm, "SLURM_JOB_ID")),
             "rendezvous: no HOLDFAST_PORT beside SLURM_PROCID=5, SLURM_NTASKS=16 (slurm); expected it");
   EXPECT_EQ(told(with(openmpi, {{"OMPI_COMM_WORLD_LOCAL_SIZE", "2"}})),
-            "rendezvous: OMPI_COMM_WORLD_RANK=1, OMPI_COMM_WORLD_SIZE=4 (openmpi) with OMPI_COMM_WORLD_LOCAL_SIZE=2, so several hosts, and "
-            "OpenMPI does not tell that of rank 0; expected HOLDFAST_MASTER_ADDR");
+            "rendezvous: OMPI_COMM_WORLD_RANK=1, OMPI_COMM_WORLD_SIZE=4 (openmpi) with OMPI_COMM_WORLD_LOCAL_SIZE=2, so perhaps "
+            "several hosts, and nothing tells that of rank 0; expected HOLDFAST_MASTER_ADDR");
 }
 
 TEST(Rendezvous, RefusesWhatIsNoNumberOfItsKind) {

@@ -281,9 +281,15 @@ TEST(TcpEnds, ARankThatWasNeverConnectedIsFoundLostToo) {
   EXPECT_LT(the_clock.now() - began, 10s);
 }
 
+TEST(TcpEnds, ARankThatHasLeftSaysSo) {
+  test::Worlds worlds = test::join_all(3);
+  ASSERT_TRUE(worlds[1]->leave(soon()));
+  expect_ending(worlds[2]->net().receive(Rank{1}, {1, 1}, soon()), ErrorCode::peer_lost, ": it refuses: rank 1 has left");
+}
+
 TEST(TcpEnds, WhatWasSentBeforeLeavingArrives) {
   constexpr std::size_t large = 8 << 20;
-  for (int round = 0; round < 5; ++round) {
+  for (int round = 0; round < 20; ++round) {
     test::Worlds worlds = test::join_all(3);
     // Rank 2 sends as well, so that there is something unread where the other end closes.
     ASSERT_TRUE(worlds[2]->net().send(Rank{1}, {9, 1}, Bytes(large), soon()));
