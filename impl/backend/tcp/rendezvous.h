@@ -28,7 +28,7 @@ struct Rendezvous {
 
 using Environment = std::map<std::string, std::string>;
 
-/// Reads what torchrun, OpenMPI, Slurm, another MPI by PMI or HOLDFAST_RANK and HOLDFAST_WORLD_SIZE say; without any of them the process is alone.
+/// Reads what torchrun, OpenMPI, Slurm, another MPI by PMI or HOLDFAST_RANK and HOLDFAST_WORLD_SIZE say; without any the process is alone.
 /// HOLDFAST_MASTER_ADDR, HOLDFAST_PORT and HOLDFAST_JOB_ID come before a launcher's own; rank and size never do: launchers that disagree
 /// are refused unless HOLDFAST_LAUNCHER names one. A variable that is empty counts as missing.
 /// Errors: invalid_argument, naming the variables, what they hold and what was expected: a set half given, no number, no such rank,

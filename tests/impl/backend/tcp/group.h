@@ -3,9 +3,7 @@
 
 #include <dirent.h>
 #include <poll.h>
-#include <unistd.h>
 
-#include <atomic>
 #include <future>
 #include <memory>
 #include <string>
@@ -17,17 +15,9 @@
 #include "impl/backend/tcp/socket.h"
 #include "impl/backend/tcp/world.h"
 #include "impl/core/check.h"
+#include "tests/impl/backend/tcp/free_port.h"
 
 namespace holdfast::test {
-
-/// A port where nobody listens, outside of those that the system gives out itself.
-inline std::uint16_t free_port() {
-  static std::atomic<unsigned> next{static_cast<unsigned>(::getpid()) * 131};
-  while (true) {
-    const auto port = static_cast<std::uint16_t>(2000 + next++ % 20000);
-    if (backend::listen_at("127.0.0.1", port)) return port;
-  }
-}
 
 inline backend::Rendezvous place(int rank, int world_size, std::uint16_t port) {
   return {.launcher = backend::Launcher::variables,
