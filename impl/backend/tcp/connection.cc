@@ -34,11 +34,12 @@ Result<bool> Connection::read_handshake() {
   }
 }
 
-Status Connection::read_frames(std::vector<Frame>& frames) {
+Status Connection::read_frames(ByteSpan scratch, std::vector<Frame>& frames) {
   for (int i = 0; i < reads_at_once; ++i) {
-    const std::size_t got = TRY(read_into(frames_.space()));
+    const ByteSpan space = frames_.space(scratch);
+    const std::size_t got = TRY(read_into(space));
     if (got == 0) return {};
-    TRY(frames_.received(got, frames));
+    TRY(frames_.received(space.first(got), frames));
   }
   return {};
 }

@@ -28,12 +28,12 @@ class Connection {
   Connection(std::uint64_t the_id, Fd the_fd, const Address& the_remote, std::optional<Rank> the_peer, FrameLimits limits);
 
   std::string name() const;  ///< "rank 3 at 10.0.0.3:4000", "10.0.0.3:51234"
-  bool called() const { return stage != Stage::hello && stage != Stage::up; }
 
   /// True: the message is whole. False: the rest has not come yet. Errors: peer_lost at the end of the stream; corrupt.
   Result<bool> read_handshake();
-  /// Appends the frames that are whole. Stops after a while even if there is more. Errors: peer_lost at the end of the stream; corrupt.
-  Status read_frames(std::vector<Frame>& frames);
+  /// Appends the frames that are whole. Stops after a while even if there is more. `scratch` holds nothing between calls.
+  /// Errors: peer_lost at the end of the stream; corrupt.
+  Status read_frames(ByteSpan scratch, std::vector<Frame>& frames);
   /// A message of the handshake. Errors: peer_lost; also when the system does not take it whole, which it has room for.
   Status say(ByteView message);
   /// Writes of `sending` what the system takes; gives the bytes. Errors: peer_lost.

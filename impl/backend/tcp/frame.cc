@@ -40,21 +40,18 @@ FrameHead frame_head(FrameKind kind, port::Tag tag, ByteView payload) {
   return head;
 }
 
-ByteSpan FrameReader::space() { return direct() ? ByteSpan(payload_).subspan(payload_bytes_) : ByteSpan(buffer_); }
+ByteSpan FrameReader::space(ByteSpan scratch) {
+  const ByteSpan missing = ByteSpan(payload_).subspan(payload_bytes_);
+  return missing.size() >= scratch.size() ? missing : scratch;
+}
 
-Status FrameReader::received(std::size_t bytes, std::vector<Frame>& frames) {
-  CHECK(bytes <= space().size(), "{} bytes were put into {}", bytes, space().size());
-  if (direct()) {
-    payload_bytes_ += bytes;
-    return payload_bytes_ == payload_.size() ? close_frame(frames) : Status();
-  }
-  ByteView left = ByteView(buffer_).first(bytes);
-  while (!left.empty()) {
+Status FrameReader::received(ByteView bytes, std::vector<Frame>& frames) {
+  while (!bytes.empty()) {
     std::byte* const to = announced_ ? payload_.data() + payload_bytes_ : head_.data() + head_bytes_;
     const std::size_t wanted = announced_ ? payload_.size() - payload_bytes_ : head_.size() - head_bytes_;
-    const std::size_t taken = std::min(wanted, left.size());
-    std::memcpy(to, left.data(), taken);
-    left = left.subspan(taken);
+    const std::size_t taken = std::min(wanted, bytes.size());
+    if (to != bytes.data()) std::memcpy(to, bytes.data(), taken);
+    bytes = bytes.subspan(taken);
     (announced_ ? payload_bytes_ : head_bytes_) += taken;
     if (taken < wanted) break;
     if (!announced_) TRY(open_head());
@@ -111,6 +108,7 @@ Status FrameReader::close_frame(std::vector<Frame>& frames) {
   frames.push_back({announced_->kind, announced_->tag, payload_.empty() ? SharedBytes() : SharedBytes(std::move(payload_))});
   announced_.reset();
   payload_ = {};
+  payload_bytes_ = 0;
   head_bytes_ = 0;
   return {};
 }

@@ -47,26 +47,23 @@ struct FrameLimits {
 /// After an Error the stream is of no more use.
 class FrameReader {
  public:
-  explicit FrameReader(FrameLimits limits) : limits_(limits), buffer_(buffer_bytes) {}
+  explicit FrameReader(FrameLimits limits) : limits_(limits) {}
 
-  /// Where the next bytes of the stream belong; never empty. Valid until received().
-  ByteSpan space();
-  /// The first `bytes` of space() have come: appends the frames that are whole now.
-  Status received(std::size_t bytes, std::vector<Frame>& frames);
+  /// Where the next bytes of the stream should be put: `scratch`, or, what saves a copy, the payload of which as much or more is missing.
+  ByteSpan space(ByteSpan scratch);
+  /// `bytes` have come, in the last space() or anywhere else: appends the frames that are whole now.
+  Status received(ByteView bytes, std::vector<Frame>& frames);
 
  private:
-  static constexpr std::size_t buffer_bytes = std::size_t{64} << 10;
   struct Announced {
     FrameKind kind = FrameKind::message;
     port::Tag tag;
     BlockDigest digest;
   };
-  bool direct() const { return announced_ && payload_.size() - payload_bytes_ >= buffer_bytes; }
   Status open_head();
   Status close_frame(std::vector<Frame>& frames);
 
   FrameLimits limits_;
-  Bytes buffer_;
   FrameHead head_{};
   std::size_t head_bytes_ = 0;
   std::optional<Announced> announced_;  ///< the frame whose payload comes

@@ -21,6 +21,7 @@ constexpr std::uint64_t wake_id = 1;
 constexpr std::uint64_t first_connection_id = 2;
 constexpr std::size_t table_bytes_a_rank = 64;
 constexpr std::size_t data_bytes_max = std::size_t{16} << 20;
+constexpr std::size_t scratch_bytes = std::size_t{256} << 10;
 constexpr std::chrono::milliseconds retry_first{20}, retry_last{1000}, listener_pause{100};
 
 }  // namespace
@@ -51,7 +52,7 @@ Result<std::unique_ptr<Reactor>> Reactor::start(Links& links, const JobKey& key,
 
 Reactor::Reactor(Links& links, const JobKey& key, Fd listener, std::uint16_t listener_port, Fd epoll)
     : links_(links), key_(key), listener_(std::move(listener)), listener_port_(listener_port), epoll_(std::move(epoll)),
-      next_id_(first_connection_id) {}
+      next_id_(first_connection_id), scratch_(scratch_bytes) {}
 
 Reactor::~Reactor() {
   if (!thread_.joinable()) return;
@@ -237,7 +238,10 @@ void Reactor::drop(Connection& connection, AttemptEnd how, const std::string& wh
 }
 
 void Reactor::attempt_over(Rank rank, AttemptEnd how, const std::string& why) {
-  if (!links_.attempt_ended(rank, how, why)) return;
+  if (!links_.attempt_ended(rank, how, why)) {
+    retries_.erase(rank);
+    return;
+  }
   Retry& retry = retries_[rank];
   const auto delay = std::min<std::chrono::milliseconds>(retry_first * (1 << std::min(retry.failures++, 8)), retry_last);
   retry.at = std::chrono::steady_clock::now() + delay;
@@ -256,7 +260,7 @@ void Reactor::read(Connection& connection) {
     return;
   }
   std::vector<Frame> frames;
-  Status read = connection.read_frames(frames);
+  Status read = connection.read_frames(scratch_, frames);
   const Status delivered = links_.deliver(*connection.peer, frames);
   if (read && !delivered) read = delivered;
   if (MUTATE("tcp.end_unseen", read.has_value(), read || read.error().code == ErrorCode::peer_lost)) return;

@@ -66,6 +66,7 @@ class Reactor {
   std::map<Rank, std::uint64_t> by_rank_;              ///< the connection of each rank, made or in the making
   std::set<std::pair<Time, std::uint64_t>> unproved_;  ///< connections that are not up, by when they are given up
   std::map<Rank, Retry> retries_;
+  Bytes scratch_;  ///< for reading
   Time listener_paused_until_{};
   bool listener_paused_ = false;
   bool leaving_ = false;

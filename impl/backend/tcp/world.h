@@ -12,7 +12,8 @@ namespace holdfast::backend {
 
 /// Owns the doors it hands out; they may be used from any thread. Deadlines are SteadyClock's. Two ranks are connected when one of them
 /// first sends to or waits for the other, and with rank 0 always. A process that ends is lost at once, a host that vanishes after
-/// TcpOptions::silence_limit, both for good; a process that is stopped is not lost: waits for it end at their deadlines.
+/// TcpOptions::silence_limit, both for good; a process that is stopped is not, as long
+/// as the system has room for what it is sent: waits for it end at their deadlines.
 ///
 /// Net: a tag that does not rise is a CHECK. A send returns before there is a connection; it waits only above unsent_bytes_max.
 class TcpWorld {

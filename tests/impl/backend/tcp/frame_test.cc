@@ -22,12 +22,13 @@ Bytes encoded(FrameKind kind, port::Tag tag, ByteView payload) {
 
 /// Feeds a stream in parts of at most `part` bytes, and stops at the first error.
 Status read_all(FrameReader& reader, ByteView stream, std::size_t part, std::vector<Frame>& frames) {
+  Bytes scratch(1000);
   while (!stream.empty()) {
-    const ByteSpan space = reader.space();
+    const ByteSpan space = reader.space(scratch);
     const std::size_t taken = std::min({part, stream.size(), space.size()});
     std::ranges::copy(stream.first(taken), space.begin());
     stream = stream.subspan(taken);
-    TRY(reader.received(taken, frames));
+    TRY(reader.received(space.first(taken), frames));
   }
   return {};
 }

@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <sys/resource.h>
 
 #include <algorithm>
 #include <random>
@@ -188,6 +189,32 @@ TEST(TcpJoin, WaitsForRankZeroAndSaysThatItIsNotThere) {
   const auto joined = TcpWorld::join(test::place(1, 2, port), {}, soon());
   EXPECT_TRUE(joined) << joined.error().message;
   EXPECT_TRUE(late.get());
+}
+
+TEST(TcpJoin, MeetsUnderEveryKindOfAddress) {
+  for (const char* host : {"localhost", "127.0.0.1", "::1", "0.0.0.0"}) {
+    const std::uint16_t port = test::free_port();
+    if (!listen_at(host, port)) continue;  // no IPv6 here
+    std::vector<std::future<Status>> ranks;
+    for (int rank = 0; rank < 3; ++rank) {
+      ranks.push_back(std::async(std::launch::async, [&, rank]() -> Status {
+        Rendezvous here = test::place(rank, 3, port);
+        here.master_address = host;
+        const auto world = TRY(TcpWorld::join(here, {}, soon()));
+        for (int peer = 0; peer < 3; ++peer) {
+          if (peer != rank) TRY(world->net().send(Rank{peer}, {1, 1}, {}, soon()));
+        }
+        for (int peer = 0; peer < 3; ++peer) {
+          if (peer != rank) TRY(world->net().receive(Rank{peer}, {1, 1}, soon()));
+        }
+        return world->leave(soon());
+      }));
+    }
+    for (auto& rank : ranks) {
+      const Status met = rank.get();
+      EXPECT_TRUE(met) << host << ": " << met.error().message;
+    }
+  }
 }
 
 TEST(TcpJoin, RefusesAnotherSecretAnotherJobAnotherWorldAndOtherLimits) {
@@ -437,6 +464,22 @@ TEST_F(TcpPeer, WhoKnowsTheSecretMustStillBeWhomTheJobExpects) {
   peer.reset();
   expect_lost("it closed the connection");
   EXPECT_TRUE(refusal(hello()).starts_with("rank 1 was lost: rank 1 at 127.0.0.1:")) << "for good";
+}
+
+TEST_F(TcpPeer, WhoCallsWhenDescriptorsAreShortIsServedLater) {
+  rlimit before{};
+  ASSERT_EQ(::getrlimit(RLIMIT_NOFILE, &before), 0);
+  const int next = ::dup(0);
+  ::close(next);
+  rlimit tight = before;
+  tight.rlim_cur = static_cast<rlim_t>(next) + 1;
+  ASSERT_EQ(::setrlimit(RLIMIT_NOFILE, &tight), 0);
+  HandRank caller(port);  // has the last one
+  const auto until = the_clock.now() + 10s;
+  while (!mark_hits().contains("tcp.listener_paused") && the_clock.now() < until) std::this_thread::sleep_for(1ms);
+  ASSERT_EQ(::setrlimit(RLIMIT_NOFILE, &before), 0);
+  EXPECT_TRUE(mark_hits().contains("tcp.listener_paused"));
+  EXPECT_EQ(caller.hear_challenge().size(), 32u);
 }
 
 TEST(TcpSocket, IsToldHowLongSilenceMayLast) {
