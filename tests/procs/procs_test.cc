@@ -100,10 +100,13 @@ std::string read_file(const std::string& path) {
   return text.str();
 }
 
+enum class Launched : std::uint8_t { by_variables, by_torchrun };
+
 /// The processes of one job. Whatever still runs at the end is killed.
 class Workers {
  public:
-  Workers(const std::string& folder, std::int64_t steps) : folder_(folder) {
+  Workers(const std::string& folder, std::int64_t steps, Launched launched = Launched::by_variables)
+      : folder_(folder), launched_(launched) {
     const std::uint16_t port = test::free_port();
     for (int rank = 0; rank < world_size; ++rank) start(rank, port, steps);
   }
@@ -154,14 +157,18 @@ class Workers {
  private:
   std::string path(int rank) const { return fmt::format("{}/output-{}", folder_, rank); }
 
+  std::vector<std::string> variables_of(int rank, std::uint16_t port) const {
+    if (launched_ == Launched::by_torchrun) {
+      return {fmt::format("RANK={}", rank), fmt::format("WORLD_SIZE={}", world_size), fmt::format("LOCAL_RANK={}", rank),
+              "MASTER_ADDR=localhost",      fmt::format("MASTER_PORT={}", port - 1),  "TORCHELASTIC_RUN_ID=none"};
+    }
+    return {fmt::format("HOLDFAST_RANK={}", rank), fmt::format("HOLDFAST_WORLD_SIZE={}", world_size), "HOLDFAST_MASTER_ADDR=127.0.0.1",
+            fmt::format("HOLDFAST_PORT={}", port), "HOLDFAST_JOB_SECRET=the secret of these processes"};
+  }
   void start(int rank, std::uint16_t port, std::int64_t steps) {
-    std::vector<std::string> variables = {fmt::format("HOLDFAST_RANK={}", rank),
-                                          fmt::format("HOLDFAST_WORLD_SIZE={}", world_size),
-                                          "HOLDFAST_MASTER_ADDR=127.0.0.1",
-                                          fmt::format("HOLDFAST_PORT={}", port),
-                                          "HOLDFAST_JOB_SECRET=the secret of these processes",
-                                          fmt::format("{}={}/checkpoints", folder_variable, folder_),
-                                          fmt::format("{}={}", steps_variable, steps)};
+    std::vector<std::string> variables = variables_of(rank, port);
+    variables.push_back(fmt::format("{}={}/checkpoints", folder_variable, folder_));
+    variables.push_back(fmt::format("{}={}", steps_variable, steps));
     if (const char* options = std::getenv("ASAN_OPTIONS")) variables.push_back(fmt::format("ASAN_OPTIONS={}", options));
     std::vector<char*> environment;
     for (std::string& variable : variables) environment.push_back(variable.data());
@@ -183,6 +190,7 @@ class Workers {
   }
 
   std::string folder_;
+  Launched launched_;
   std::vector<pid_t> processes_;
   std::vector<int> status_;
 };
@@ -195,18 +203,27 @@ void wait_for_a_save(const Workers& workers) {
   }
 }
 
-/// The newest checkpoint, loaded by a job of one: intact, and none that was told to be saved is lost.
-void expect_nothing_lost(const std::string& folder, std::int64_t acknowledged) {
+/// Loads the newest checkpoint with a job of one: intact, and none that was told to be saved is lost.
+Status nothing_lost(const std::string& folder, std::int64_t acknowledged) {
   const auto job = Job::alone();
-  const auto checkpoints = Checkpoints::open(*job, folder + "/checkpoints").value();
+  const auto checkpoints = TRY(Checkpoints::open(*job, folder + "/checkpoints"));
   Trainer trainer(Rank{0}, 1);
   const auto loaded = checkpoints->load(trainer.state);
-  ASSERT_TRUE(loaded) << to_string(loaded.error());
-  EXPECT_TRUE(loaded->skipped.empty()) << "a damaged checkpoint was passed over";
+  if (!loaded) return fail(to_error(loaded.error()));
+  if (!loaded->skipped.empty()) return fail(ErrorCode::corrupt, "passed over: {}", loaded->skipped.front());
   const std::int64_t step = std::atoll(loaded->directory.c_str() + std::string("step-").size());
-  EXPECT_GE(step, acknowledged);
-  EXPECT_TRUE(trainer.holds(step)) << loaded->directory;
+  if (step < acknowledged) return fail(ErrorCode::not_found, "the newest is {}; step {} was acknowledged", loaded->directory, acknowledged);
+  if (!trainer.holds(step)) return fail(ErrorCode::corrupt, "{} holds other values", loaded->directory);
+  return {};
 }
+
+void expect_nothing_lost(const Workers& workers, const std::string& folder) {
+  const Status found = nothing_lost(folder, workers.acknowledged());
+  EXPECT_TRUE(found) << found.error().message << "\n" << workers.all_output();
+}
+
+/// The rank came back with an error, and knew of exactly this rank that it was not heard.
+bool blames(const std::string& output, int victim) { return output.ends_with(fmt::format("; not heard from: ranks {}\n", victim)); }
 
 int kills() {
   const char* wanted = std::getenv("HOLDFAST_TEST_KILLS");
@@ -214,14 +231,35 @@ int kills() {
 }
 
 TEST(Processes, SaveAndLoad) {
-  const test::TemporaryDirectory directory;
-  Workers workers(directory.path(), 3);
-  ASSERT_TRUE(workers.ended({}, 60s)) << workers.all_output();
-  for (int rank = 0; rank < world_size; ++rank) {
-    EXPECT_EQ(workers.exit_code(rank), 0);
-    EXPECT_EQ(workers.output(rank), "saved 1\nsaved 2\nsaved 3\nloaded step-3.a3\ndone\n");
+  for (const Launched launched : {Launched::by_variables, Launched::by_torchrun}) {
+    const test::TemporaryDirectory directory;
+    Workers workers(directory.path(), 3, launched);
+    ASSERT_TRUE(workers.ended({}, 60s)) << workers.all_output();
+    for (int rank = 0; rank < world_size; ++rank) {
+      EXPECT_EQ(workers.exit_code(rank), 0);
+      EXPECT_EQ(workers.output(rank), "saved 1\nsaved 2\nsaved 3\nloaded step-3.a3\ndone\n");
+    }
+    expect_nothing_lost(workers, directory.path());
   }
-  expect_nothing_lost(directory.path(), 3);
+}
+
+TEST(Processes, TheChecksOfThisFileCanFail) {
+  const test::TemporaryDirectory directory;
+  {
+    Workers workers(directory.path(), 2);
+    ASSERT_TRUE(workers.ended({}, 60s)) << workers.all_output();
+    EXPECT_EQ(workers.acknowledged(), 2);
+  }
+  EXPECT_TRUE(nothing_lost(directory.path(), 2));
+  EXPECT_EQ(nothing_lost(directory.path(), 3).error().message, "the newest is step-2.a2; step 3 was acknowledged");
+  std::ofstream(directory.path() + "/checkpoints/step-2.a2/MANIFEST", std::ios::trunc) << "torn";
+  EXPECT_TRUE(nothing_lost(directory.path(), 1).error().message.starts_with("passed over: "))
+      << nothing_lost(directory.path(), 1).error().message;
+  std::filesystem::remove_all(directory.path() + "/checkpoints/step-2.a2");
+  EXPECT_EQ(nothing_lost(directory.path(), 2).error().message, "the newest is step-1.a1; step 2 was acknowledged");
+  EXPECT_TRUE(blames("error: save, write: failed; not heard from: ranks 2\n", 2));
+  EXPECT_FALSE(blames("error: save, write: failed; not heard from: ranks 2\n", 1));
+  EXPECT_FALSE(blames("error: save, write: failed; not heard from: ranks 1,2\n", 2));
 }
 
 TEST(Processes, AKilledRankIsNamedAndNothingCommittedIsLost) {
@@ -243,11 +281,9 @@ TEST(Processes, AKilledRankIsNamedAndNothingCommittedIsLost) {
     for (int rank = 0; rank < world_size; ++rank) {
       if (rank == victim) continue;
       EXPECT_EQ(workers.exit_code(rank), 3);
-      EXPECT_TRUE(workers.output(rank).ends_with(fmt::format("; not heard from: ranks {}\n", victim)))
-          << "victim " << victim << ", rank " << rank << ":\n"
-          << workers.output(rank);
+      EXPECT_TRUE(blames(workers.output(rank), victim)) << "victim " << victim << ", rank " << rank << ":\n" << workers.output(rank);
     }
-    expect_nothing_lost(directory.path(), workers.acknowledged());
+    expect_nothing_lost(workers, directory.path());
     if (HasFailure()) return;
   }
   RecordProperty("longest_ms", static_cast<int>(longest.count()));
@@ -270,15 +306,13 @@ TEST(Processes, AStoppedRankIsNamedByTheDeadlineAndDoesNoHarmWhenItGoesOn) {
     for (int rank = 0; rank < world_size; ++rank) {
       if (rank == victim) continue;
       EXPECT_EQ(workers.exit_code(rank), 3);
-      EXPECT_NE(workers.output(rank).find(fmt::format("; not heard from: ranks {}\n", victim)), std::string::npos)
-          << "victim " << victim << ", rank " << rank << ":\n"
-          << workers.output(rank);
+      EXPECT_TRUE(blames(workers.output(rank), victim)) << "victim " << victim << ", rank " << rank << ":\n" << workers.output(rank);
     }
-    expect_nothing_lost(directory.path(), workers.acknowledged());
+    expect_nothing_lost(workers, directory.path());
     workers.signal(victim, SIGCONT);
     ASSERT_TRUE(workers.ended({}, save_limit + 4s)) << workers.output(victim);
     EXPECT_EQ(workers.exit_code(victim), 3) << workers.output(victim);
-    expect_nothing_lost(directory.path(), workers.acknowledged());
+    expect_nothing_lost(workers, directory.path());
     if (HasFailure()) return;
   }
 }
