@@ -49,6 +49,26 @@ Result<Offer> decode_offer(ByteView bytes) {
   return offer;
 }
 
+/// Goes through pieces in chunks.
+class Cursor {
+ public:
+  /// Empty at the end.
+  ByteSpan next(const std::vector<ByteSpan>& pieces) {
+    while (piece_ < pieces.size() && at_ == pieces[piece_].size()) {
+      ++piece_;
+      at_ = 0;
+    }
+    if (piece_ == pieces.size()) return {};
+    const ByteSpan chunk = pieces[piece_].subspan(at_, std::min(chunk_bytes_max, pieces[piece_].size() - at_));
+    at_ += chunk.size();
+    return chunk;
+  }
+
+ private:
+  std::size_t piece_ = 0;
+  std::size_t at_ = 0;
+};
+
 Status compare(Rank from, const Sizes& sends, Rank to, const Sizes& receives) {
   if (sends.size() != receives.size()) {
     return fail(ErrorCode::invalid_argument, "rank {} has {} sends to rank {}, which has {} receives from it", from, sends.size(), to,
@@ -74,6 +94,8 @@ struct TcpDataPlane::Exchange {
   Peers peers;
   port::Deadline deadline;
   std::map<Rank, std::uint64_t> sent{}, received{};  ///< frames
+  std::map<Rank, Cursor> sends_at{}, receives_at{};
+  bool moving = false;  ///< there was another chunk
 
   Status send(Rank to, SharedBytes bytes) {
     return told(to, links.send(FrameKind::data, to, {channel, first + sent[to]++}, std::move(bytes), deadline));
@@ -84,8 +106,10 @@ struct TcpDataPlane::Exchange {
   Status with_each(Status (Exchange::*step)(Rank));
   Status send_offer(Rank peer);
   Status hear_offer(Rank peer);
-  Status send_pieces(Rank peer);
-  Status receive_pieces(Rank peer);
+  Status send_chunk(Rank peer);
+  Status receive_chunk(Rank peer);
+  Status move_all();
+  Status send_done(Rank peer);
   Status expect_done(Rank peer);
 
  private:
@@ -135,28 +159,36 @@ Status TcpDataPlane::Exchange::hear_offer(Rank peer) {
   return fail(within(std::move(equal).error(), "{}", label));
 }
 
-Status TcpDataPlane::Exchange::send_pieces(Rank peer) {
-  for (const ByteSpan piece : peers.at(peer).sends) {
-    for (std::size_t at = 0; at < piece.size(); at += chunk_bytes_max) {
-      TRY(send(peer, to_bytes(piece.subspan(at, std::min(chunk_bytes_max, piece.size() - at)))));
-    }
+Status TcpDataPlane::Exchange::send_chunk(Rank peer) {
+  const ByteSpan chunk = sends_at[peer].next(peers.at(peer).sends);
+  if (chunk.empty()) return {};
+  moving = true;
+  return send(peer, to_bytes(chunk));
+}
+
+Status TcpDataPlane::Exchange::receive_chunk(Rank peer) {
+  const ByteSpan place = receives_at[peer].next(peers.at(peer).receives);
+  if (place.empty()) return {};
+  moving = true;
+  const SharedBytes chunk = TRY(receive(peer));
+  if (chunk.size() != place.size()) {
+    return fail(ErrorCode::corrupt, "{}: {} bytes from rank {}; expected {}", label, chunk.size(), peer, place.size());
   }
+  std::memcpy(place.data(), chunk.view().data(), place.size());
   return {};
 }
 
-Status TcpDataPlane::Exchange::receive_pieces(Rank peer) {
-  for (const ByteSpan piece : peers.at(peer).receives) {
-    for (std::size_t at = 0; at < piece.size(); at += chunk_bytes_max) {
-      const std::size_t expected = std::min(chunk_bytes_max, piece.size() - at);
-      const SharedBytes chunk = TRY(receive(peer));
-      if (chunk.size() != expected) {
-        return fail(ErrorCode::corrupt, "{}: {} bytes from rank {}; expected {}", label, chunk.size(), peer, expected);
-      }
-      std::memcpy(piece.data() + at, chunk.view().data(), expected);
-    }
-  }
-  return send(peer, {});
+/// Chunk by chunk with every peer, so that nobody runs far ahead of whoever must hold what he sends.
+Status TcpDataPlane::Exchange::move_all() {
+  do {
+    moving = false;
+    TRY(with_each(&Exchange::send_chunk));
+    TRY(with_each(&Exchange::receive_chunk));
+  } while (moving);
+  return {};
 }
+
+Status TcpDataPlane::Exchange::send_done(Rank peer) { return send(peer, {}); }
 
 Status TcpDataPlane::Exchange::expect_done(Rank peer) {
   const SharedBytes done = TRY(receive(peer));
@@ -219,8 +251,8 @@ Status TcpDataPlane::run(Exchange& exchange) {
   }
   TRY(exchange.with_each(&Exchange::send_offer));
   TRY(exchange.with_each(&Exchange::hear_offer));
-  TRY(exchange.with_each(&Exchange::send_pieces));
-  TRY(exchange.with_each(&Exchange::receive_pieces));
+  TRY(exchange.move_all());
+  TRY(exchange.with_each(&Exchange::send_done));
   TRY(exchange.with_each(&Exchange::expect_done));
   return {};
 }

@@ -1,7 +1,7 @@
 // The data plane of a TcpWorld, for worlds without a better one: host memory in messages over the connections that Net uses too.
 //
-// Two ranks of an exchange first tell each other the sizes that they send and expect, then send the bytes, then say that all has come. So
-// no rank holds more of it than what its peers, who are in the exchange as well, have sent it and were not yet asked for.
+// Two ranks of an exchange first tell each other the sizes that they send and expect, then send the bytes in chunks, then say that all has
+// come. A rank takes its peers in turn, a chunk each, so what it holds for a peer that is slower stays small.
 #pragma once
 
 #include <map>
