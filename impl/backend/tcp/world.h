@@ -22,7 +22,7 @@ class TcpWorld {
   /// Errors: timeout, naming who is missing; peer_lost when one left again, or refuses this process; io_error, such as a port in use;
   /// not_found for rank 0's host; invalid_argument.
   static Result<std::unique_ptr<TcpWorld>> join(const Rendezvous& rendezvous, const TcpOptions& options, port::Deadline deadline);
-  /// Leaves without a word, as a process does that ends: what was sent may be lost. Waits for nothing.
+  /// Leaves without a word, as a process does that ends: what was sent may be lost. Waits for nothing. No call may be under way.
   ~TcpWorld();
   TcpWorld(const TcpWorld&) = delete;
   TcpWorld& operator=(const TcpWorld&) = delete;
