@@ -17,6 +17,7 @@ set(HOLDFAST_EXTERNALS
   "Boost::context|Boost 1.74 COMPONENTS context||-lboost_context"
   "Threads::Threads|Threads||-pthread"
   "liburing::liburing|liburing|liburing|"
+  "OpenSSL::Crypto|OpenSSL COMPONENTS Crypto|libcrypto|"
   "CUDA::cudart_static|CUDAToolkit||")
 # These are headers that only our sources include: who links the archives needs them not.
 set(HOLDFAST_EXTERNALS_INSIDE nlohmann_json::nlohmann_json CLI11::CLI11)

@@ -9,15 +9,21 @@
 #include "impl/backend/host/device.h"
 #include "impl/backend/host/tasks.h"
 #include "impl/backend/inprocess/world.h"
+#include "impl/backend/tcp/world.h"
 #include "impl/core/check.h"
 
 namespace holdfast {
 
 struct Job::State {
-  State(std::shared_ptr<backend::InProcessWorld> the_world, Rank the_rank) : world(std::move(the_world)), rank(the_rank) {}
+  State(std::shared_ptr<backend::InProcessWorld> the_world, Rank the_rank)
+      : threads(std::move(the_world)), net(threads->net(the_rank)), data(threads->data(the_rank)) {}
+  explicit State(std::unique_ptr<backend::TcpWorld> the_world)
+      : processes(std::move(the_world)), net(processes->net()), data(processes->data()) {}
 
-  std::shared_ptr<backend::InProcessWorld> world;
-  Rank rank;
+  std::shared_ptr<backend::InProcessWorld> threads;  // or
+  std::unique_ptr<backend::TcpWorld> processes;
+  port::Net& net;
+  port::DataPlane& data;
   backend::SteadyClock clock;
   backend::HostDevice device;
   backend::ThreadTasks tasks;
@@ -28,18 +34,29 @@ std::unique_ptr<Job> Job::alone() {
 }
 
 Job::Job(std::unique_ptr<State> state) : state_(std::move(state)) {}
-Job::~Job() { state_->world->leave(state_->rank); }
+Result<std::unique_ptr<Job>> Job::from_launcher(port::Duration patience) {
+  const backend::Rendezvous found = TRY(backend::rendezvous(backend::process_environment()));
+  if (found.world_size == 1) return alone();
+  std::unique_ptr<backend::TcpWorld> world = TRY(backend::TcpWorld::join(found, {}, backend::SteadyClock().after(patience)));
+  return std::unique_ptr<Job>(new Job(std::make_unique<State>(std::move(world))));
+}
 
-Rank Job::rank() const { return state_->rank; }
-int Job::world_size() const { return state_->world->world_size(); }
+Job::~Job() {
+  if (state_->threads) state_->threads->leave(rank());
+}
+
+Rank Job::rank() const { return state_->net.rank(); }
+int Job::world_size() const { return state_->net.world_size(); }
 port::Clock& Job::clock() { return state_->clock; }
 
 port::Env Job::env(port::Storage& storage, port::Observer* observer) {
-  return {
-      state_->world->net(state_->rank), state_->world->data(state_->rank), storage, state_->device, state_->clock, state_->tasks, observer};
+  return {state_->net, state_->data, storage, state_->device, state_->clock, state_->tasks, observer};
 }
 
-Status Job::close(port::Deadline deadline) { return state_->tasks.close(deadline); }
+Status Job::close(port::Deadline deadline) {
+  TRY(state_->tasks.close(deadline));
+  return state_->processes ? state_->processes->leave(deadline) : Status();
+}
 
 std::vector<Status> run_local_job(int ranks, const std::function<Status(Job&)>& body) {
   CHECK(ranks >= 1, "a job of {} ranks", ranks);

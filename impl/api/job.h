@@ -14,6 +14,11 @@ class Job {
  public:
   /// This process alone: rank 0 of 1, host memory. Errors: none; blocks for nothing.
   static std::unique_ptr<Job> alone();
+  /// This process as the rank that torchrun, Slurm, an MPI or HOLDFAST_RANK and HOLDFAST_WORLD_SIZE made it, connected to the others over
+  /// TCP; alone without any of them. Host memory. Variables, secret and ports: impl/backend/tcp/README.md. Blocks until every rank has come.
+  /// Errors: invalid_argument for variables that are half given or disagree; timeout after `patience`, naming who is missing; peer_lost when
+  /// a rank left again or refuses this process; io_error, not_found.
+  static Result<std::unique_ptr<Job>> from_launcher(port::Duration patience = std::chrono::minutes(5));
   /// Leaves the job: ranks that still wait for this one get peer_lost. Waits for nothing.
   ~Job();
   Job(const Job&) = delete;
@@ -24,7 +29,8 @@ class Job {
   port::Clock& clock();    ///< for deadlines: clock().after(std::chrono::minutes(2)); lives as long as the job
   /// The doors, with `storage` as the one to the disk. Valid while the job and the storage live.
   port::Env env(port::Storage& storage, port::Observer* observer = nullptr);
-  /// The orderly end. Blocks until every task that was given up at a deadline has ended. Errors: timeout, naming those that still run.
+  /// The orderly end. Blocks until every task that was given up at a deadline has ended and, between processes, until the others have read
+  /// all that this rank sent. Errors: timeout, naming those that still run, or the ranks.
   Status close(port::Deadline deadline);
 
  private:

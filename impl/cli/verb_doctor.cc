@@ -1,8 +1,6 @@
 #include <fmt/core.h>
 
-#include <cstdlib>
-
-#include "impl/cli/launcher.h"
+#include "impl/backend/tcp/rendezvous.h"
 #include "impl/cli/machine.h"
 #include "impl/cli/verbs.h"
 #include "impl/format/manifest.h"
@@ -21,15 +19,11 @@ std::string version_text() {
 }
 
 Check check_launcher() {
-  const auto found = find_launchers([](const char* name) {
-    const char* value = std::getenv(name);
-    return value ? std::optional<std::string>(value) : std::nullopt;
-  });
+  const auto found = backend::rendezvous(backend::process_environment());
   if (!found) return {"ranks", Health::bad, found.error().message};
-  if (found->empty()) return {"ranks", Health::good, "world=1 rank=0 via=alone"};
-  std::string via;
-  for (const Launcher& launcher : *found) via += (via.empty() ? "" : ",") + launcher.via;
-  return {"ranks", Health::good, fmt::format("world={} rank={} via={}", found->front().world, found->front().rank, via)};
+  std::string text = fmt::format("world={} rank={} via={}", found->world_size, found->rank, found->via);
+  if (found->world_size > 1) text += fmt::format(" rank0={}:{}", found->master_address, found->port);
+  return {"ranks", Health::good, text};
 }
 
 const char* mark_of(Health health) { return health == Health::good ? " " : health == Health::warning ? "W" : "E"; }

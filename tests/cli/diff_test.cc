@@ -150,22 +150,24 @@ TEST(Doctor, SaysWhichRankTheLauncherMadeThis) {
   const auto ranks = [&] { return holdfast({"doctor", scratch / "", "--json"}); };
   EXPECT_EQ(found_of(ranks(), "ranks"), "world=1 rank=0 via=alone");
   {
-    const Environment slurm(Variables{{"SLURM_PROCID", "17"}, {"SLURM_NTASKS", "64"}});
-    EXPECT_EQ(found_of(ranks(), "ranks"), "world=64 rank=17 via=slurm");
-    const Environment torchrun(Variables{{"RANK", "17"}, {"WORLD_SIZE", "64"}});
-    EXPECT_EQ(found_of(ranks(), "ranks"), "world=64 rank=17 via=torchrun,slurm");
+    const Environment slurm(
+        Variables{{"SLURM_PROCID", "17"}, {"SLURM_NTASKS", "64"}, {"SLURM_JOB_NODELIST", "n[01-08]"}, {"HOLDFAST_PORT", "4000"}});
+    EXPECT_EQ(found_of(ranks(), "ranks"), "world=64 rank=17 via=slurm rank0=n01:4000");
+    const Environment torchrun(Variables{{"RANK", "17"}, {"WORLD_SIZE", "64"}, {"MASTER_ADDR", "n01"}});
+    EXPECT_EQ(found_of(ranks(), "ranks"), "world=64 rank=17 via=torchrun,slurm rank0=n01:4000");
     const Environment other(Variables{{"RANK", "3"}});
     const Ran run = ranks();
     EXPECT_EQ(run.exit, 1);
     EXPECT_EQ(run.last_line(),
-              "holdfast doctor: ranks: RANK=3 of WORLD_SIZE=64 (torchrun), SLURM_PROCID=17 of SLURM_NTASKS=64 (slurm): they disagree");
+              "holdfast doctor: ranks: rendezvous: RANK=3, WORLD_SIZE=64 (torchrun) and SLURM_PROCID=17, SLURM_NTASKS=64 (slurm) disagree; "
+              "expected one launcher, or HOLDFAST_LAUNCHER to name the one to believe");
   }
   for (const auto& [variables, message] : std::vector<std::pair<Variables, std::string>>{
-           {{{"RANK", "1"}}, "RANK is set and WORLD_SIZE is not (torchrun); expected both or none"},
-           {{{"PMI_SIZE", "4"}}, "PMI_SIZE is set and PMI_RANK is not (pmi); expected both or none"},
-           {{{"RANK", "x"}, {"WORLD_SIZE", "2"}}, "RANK=\"x\": expected a number from 0"},
+           {{{"RANK", "1"}}, "rendezvous: RANK=1 without WORLD_SIZE (torchrun); expected both or none"},
+           {{{"PMI_SIZE", "4"}}, "rendezvous: PMI_SIZE=4 without PMI_RANK (pmi); expected both or none"},
+           {{{"RANK", "x"}, {"WORLD_SIZE", "2"}}, "rendezvous: RANK=\"x\"; expected a whole number from 0 to 1"},
            {{{"OMPI_COMM_WORLD_RANK", "2"}, {"OMPI_COMM_WORLD_SIZE", "2"}},
-            "OMPI_COMM_WORLD_RANK=2 of OMPI_COMM_WORLD_SIZE=2 (openmpi): expected a rank below the world's size"}}) {
+            "rendezvous: OMPI_COMM_WORLD_RANK=\"2\"; expected a whole number from 0 to 1"}}) {
     const Environment environment(variables);
     const Ran run = ranks();
     EXPECT_EQ(run.exit, 1);

@@ -10,10 +10,12 @@
 #include "impl/backend/host/tasks.h"
 #include "impl/backend/inprocess/world.h"
 #include "impl/backend/posix/posix_storage.h"
+#include "impl/backend/tcp/world.h"
 #include "tests/conformance/device_cases.h"
 #include "tests/conformance/group_cases.h"
 #include "tests/conformance/storage_cases.h"
 #include "tests/impl/backend/posix/engines.h"
+#include "tests/impl/backend/tcp/group.h"
 #include "tests/impl/backend/temporary_directory.h"
 
 namespace holdfast::conformance {
@@ -86,6 +88,35 @@ TEST_P(InProcessWorldConforms, To) {
   }
 }
 INSTANTIATE_TEST_SUITE_P(Group, InProcessWorldConforms, testing::ValuesIn(group_cases().begin(), group_cases().end()), name_of);
+
+class TcpWorldConforms : public testing::TestWithParam<GroupCase> {};
+
+TEST_P(TcpWorldConforms, To) {
+  const int world_size = GetParam().world_size;
+  test::Worlds worlds = test::join_all(world_size, {.message_bytes_max = 1 << 20});
+  backend::SteadyClock clock;
+  backend::ThreadTasks tasks;
+  std::vector<Status> results(static_cast<std::size_t>(world_size));
+  std::vector<port::TaskId> ranks;
+  for (int rank = 0; rank < world_size; ++rank) {
+    const auto index = static_cast<std::size_t>(rank);
+    ranks.push_back(tasks
+                        .spawn(fmt::format("rank {}", rank),
+                               [&, index] {
+                                 const GroupDoors doors{worlds[index]->net(), worlds[index]->data(), clock};
+                                 results[index] = GetParam().rank_main(doors);
+                                 const Status left = worlds[index]->leave(clock.after(patience));
+                                 if (results[index]) results[index] = left;
+                               })
+                        .value());
+  }
+  for (const port::TaskId rank : ranks) ASSERT_TRUE(tasks.join(rank, clock.after(patience)));
+  for (int rank = 0; rank < world_size; ++rank) {
+    const Status& held = results[static_cast<std::size_t>(rank)];
+    EXPECT_TRUE(held) << "rank " << rank << ": " << held.error().message;
+  }
+}
+INSTANTIATE_TEST_SUITE_P(Group, TcpWorldConforms, testing::ValuesIn(group_cases().begin(), group_cases().end()), name_of);
 
 void run_device_case(const DeviceCase& device_case, backend::StreamMode mode) {
   backend::SteadyClock clock;

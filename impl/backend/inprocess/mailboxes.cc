@@ -32,12 +32,9 @@ Status Mailboxes::send(Rank from, Rank to, port::Tag tag, SharedBytes message) {
   for (const Rank end : {from, to}) {
     if (target.gone[static_cast<std::size_t>(end.value)]) return fail(ErrorCode::peer_lost, "send to rank {}: rank {} has left", to, end);
   }
-  Lane& lane = target.lanes[{from, tag.channel}];
-  CHECK(!lane.used || tag.sequence > lane.last, "rank {} sends sequence {} after {} to rank {} on channel {}", from, tag.sequence,
-        lane.last, to, tag.channel);
-  lane.used = true;
-  lane.last = tag.sequence;
-  lane.messages.push_back({tag.sequence, std::move(message)});
+  port::Lane& lane = target.lanes[{from, tag.channel}];
+  const bool rises = lane.push(tag.sequence, std::move(message));
+  CHECK(rises, "rank {} sends sequence {} after {} to rank {} on channel {}", from, tag.sequence, lane.last().value_or(0), to, tag.channel);
   target.changed.notify_all();
   return {};
 }
@@ -46,15 +43,12 @@ Result<SharedBytes> Mailboxes::receive(Rank to, Rank from, port::Tag tag, port::
   TRY(check_peer("receive from", to, from));
   Box& own = box(to);
   std::unique_lock lock(own.mutex);
-  std::deque<Message>& messages = own.lanes[{from, tag.channel}].messages;
+  port::Lane& lane = own.lanes[{from, tag.channel}];
   const auto gone = [&](Rank rank) { return own.gone[static_cast<std::size_t>(rank.value)]; };
   std::optional<SharedBytes> found;
   const auto arrived = [&] {
-    while (!messages.empty() && messages.front().sequence < tag.sequence) messages.pop_front();
-    if (messages.empty() || messages.front().sequence != tag.sequence) return false;
-    found = std::move(messages.front().bytes);
-    messages.pop_front();
-    return true;
+    found = lane.take(tag.sequence);
+    return found.has_value();
   };
   const std::chrono::steady_clock::time_point until(deadline.at.time_since_epoch());
   own.changed.wait_until(lock, until, [&] { return gone(to) || arrived() || gone(from); });
@@ -72,7 +66,7 @@ void Mailboxes::leave(Rank rank) {
     const std::scoped_lock lock(target.mutex);
     target.gone[static_cast<std::size_t>(rank.value)] = true;
     if (static_cast<std::size_t>(rank.value) == i) {
-      for (auto& [lane, kept] : target.lanes) kept.messages.clear();  // the lanes stay: receives of this rank may be waiting on them
+      for (auto& [lane, kept] : target.lanes) kept.clear();  // the lanes stay: receives of this rank may be waiting on them
     }
     target.changed.notify_all();
   }

@@ -2,13 +2,13 @@
 #pragma once
 
 #include <condition_variable>
-#include <deque>
 #include <map>
 #include <memory>
 #include <mutex>
 #include <utility>
 #include <vector>
 
+#include "impl/port/lane.h"
 #include "impl/port/net.h"
 
 namespace holdfast::backend {
@@ -25,20 +25,10 @@ class Mailboxes {
   std::size_t message_bytes_max() const { return message_bytes_max_; }
 
  private:
-  struct Message {
-    std::uint64_t sequence = 0;
-    SharedBytes bytes;
-  };
-  /// What one rank sent on one channel and was not received yet, in order of rising sequence.
-  struct Lane {
-    std::deque<Message> messages;
-    std::uint64_t last = 0;
-    bool used = false;
-  };
   struct Box {
     std::mutex mutex;
     std::condition_variable changed;
-    std::map<std::pair<Rank, std::uint32_t>, Lane> lanes;
+    std::map<std::pair<Rank, std::uint32_t>, port::Lane> lanes;
     std::vector<bool> gone;  ///< by rank: it will send nothing more
   };
   Box& box(Rank rank) { return *boxes_[static_cast<std::size_t>(rank.value)]; }
