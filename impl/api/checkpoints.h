@@ -64,8 +64,13 @@ class Checkpoints {
   Checkpointed<Loaded> load(StateDict& destination, const LoadOptions& options = {});
   /// The same without a template: makes a state dict with host memory of its own, of whole tensors or as `made.layout` says. Blocks: as load().
   Checkpointed<NewlyLoaded> load_new(const NewStateOptions& made = {}, const LoadOptions& options = {});
-  /// Clears away what a crash left. Requires: no save is running, here or elsewhere. Blocks: at most options.deadline.
+  /// Clears away what a crash left. Ends every save of the job that has not committed yet. Requires: no save of this object is running; on a storage
+  /// without link_if_absent, none anywhere. Blocks: at most options.deadline.
   Checkpointed<Recovered> recover(const RecoverOptions& options = {});
+
+  /// What a save or load gave up at its deadline and may still use its tensors: while it is not empty, they must not be freed. Empty but for a device that
+  /// did not end its work by then.
+  port::Unfinished& unfinished() { return session_.unfinished(); }
 
   // Called by any one rank; changes nothing. Blocks: call_deadline a storage call.
   /// Every attempt: committed ones newest first, damaged, uncommitted. Empty when the folder is.

@@ -27,7 +27,7 @@ std::optional<AttemptId> parse_directory_name(std::string_view name);
 /// An attempt with a commit record.
 struct Committed {
   AttemptId id;
-  std::uint64_t sequence = 0;  ///< 1 + the highest committed sequence that the attempt saw when it began
+  std::uint64_t sequence = 0;  ///< 1 + the highest committed sequence that the attempt saw when it began, at least its number
   bool operator==(const Committed&) const = default;
 };
 

@@ -62,7 +62,7 @@ void print_json(const Figure& figure, const std::string& bench, const std::strin
   line["ratio"] = figure.of ? nlohmann::ordered_json(figure.value / *figure.of) : nlohmann::ordered_json();
   line["bytes"] = or_null(figure.bytes);
   line["dtype"] = figure.dtype.empty() ? nlohmann::ordered_json() : nlohmann::ordered_json(figure.dtype);
-  line["command"] = "./run bench " + bench;
+  line["command"] = "./run bench " + bench + " --json";
   line["machine"] = machine;
   fmt::print("{}\n", line.dump());
 }

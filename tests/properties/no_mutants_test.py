@@ -21,7 +21,7 @@ def main() -> int:
         data = library.read_bytes()
         wrong += [f"{library.name} holds {name}" for name in sorted(ids) if name.encode() in data]
     data = mutants.read_bytes()
-    wrong += [f"{mutants.name} does not hold {name}" for name in sorted(ids) if not name.startswith(("cuda.", "posix.")) and name.encode() not in data]
+    wrong += [f"{mutants.name} does not hold {name}" for name in sorted(ids) if not name.startswith(("cuda.", "posix.", "tcp.")) and name.encode() not in data]
     print("\n".join(wrong) or f"{len(ids)} planted bugs, none of them in {len(ordinary)} ordinary libraries")
     return 1 if wrong or not ids else 0
 
