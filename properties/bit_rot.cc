@@ -1,4 +1,6 @@
 // S4: a bit of the newest checkpoint flips while nobody looks. It is loaded as it was saved, or an older one is; never something else.
+#include <algorithm>
+
 #include "impl/core/mark.h"
 #include "impl/protocol/durable.h"
 #include "impl/protocol/files.h"
@@ -27,6 +29,7 @@ Status flip_a_bit(port::Storage& storage, const std::string& directory, Draw dra
   constexpr std::uint64_t bytes_max = 64 << 20;
   std::vector<std::string> paths;
   TRY(list_files(storage, directory, deadline, paths));
+  std::ranges::sort(paths);
   const std::string& path = paths[draw.below(paths.size())];
   const SharedBytes whole = TRY(protocol::read_file(storage, path, bytes_max, deadline));
   if (whole.size() == 0) return {};

@@ -27,7 +27,10 @@ struct Job::State {
   backend::SteadyClock clock;
   backend::HostDevice device;
   backend::ThreadTasks tasks;
+  std::uint32_t channels = 0;  ///< given out
 };
+
+std::uint32_t Job::next_channel() { return ++state_->channels; }
 
 std::unique_ptr<Job> Job::alone() {
   return std::unique_ptr<Job>(new Job(std::make_unique<State>(std::make_shared<backend::InProcessWorld>(1), Rank{0})));

@@ -1,6 +1,7 @@
 // Job: one rank's place among the ranks that save and load together, and its doors to the world. Storage is the folder's (checkpoints.h).
 #pragma once
 
+#include <cstdint>
 #include <functional>
 #include <memory>
 #include <vector>
@@ -9,7 +10,7 @@
 
 namespace holdfast {
 
-/// Used by one thread at a time; it must outlive the Checkpoints made on it.
+/// Used by one thread at a time; it must outlive the Checkpoints made on it, which every rank makes in the same order.
 class Job {
  public:
   /// This process alone: rank 0 of 1, host memory. Errors: none; blocks for nothing.
@@ -29,6 +30,8 @@ class Job {
   port::Clock& clock();    ///< for deadlines: clock().after(std::chrono::minutes(2)); lives as long as the job
   /// The doors, with `storage` as the one to the disk. Valid while the job and the storage live.
   port::Env env(port::Storage& storage, port::Observer* observer = nullptr);
+  /// Of the messages of one Checkpoints: a new one each time, so that several on one job never hear each other.
+  std::uint32_t next_channel();
   /// The orderly end. Blocks until every task that was given up at a deadline has ended and, between processes, until the others have read
   /// all that this rank sent. Errors: timeout, naming those that still run, or the ranks.
   Status close(port::Deadline deadline);

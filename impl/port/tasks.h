@@ -83,6 +83,7 @@ class Future {
   bool pending() const { return state_ != nullptr; }
   /// Blocks until the result is there. Errors: timeout (then `get` may be called again), or the task's own.
   Result<T> get(Deadline deadline) {
+    CHECK(state_, "a future is read once");
     if (tasks_) {
       TRY(tasks_->join(task_, deadline));
       tasks_ = nullptr;

@@ -11,7 +11,11 @@ namespace holdfast::protocol {
 Status finish(const port::Env& env, port::StreamId stream, Status enqueued, port::Deadline deadline) {
   port::Device& device = env.device;
   const Result<port::EventId> event = device.record(stream);
-  if (!event) return enqueued ? Status(fail(event.error())) : enqueued;
+  if (!event) {
+    // What was enqueued goes on, and nobody can tell when it is over.
+    if (env.unfinished) env.unfinished->add([](port::Deadline) { return Status(fail(ErrorCode::timeout, "no event was recorded")); });
+    return enqueued ? Status(fail(event.error())) : enqueued;
+  }
   const std::shared_ptr<void> destroyed(nullptr, [&device, id = *event](void*) { device.destroy_event(id); });
   const Status waited = MUTATE("staging.skip_wait", device.synchronize(*event, deadline), Status());
   if (!waited && waited.error().code == ErrorCode::timeout && env.unfinished) {

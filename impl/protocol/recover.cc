@@ -20,16 +20,29 @@ Status make_hint_true(port::Storage& storage, const std::string& newest, port::D
   return replace_file(storage, "", hint_name, wanted, deadline);
 }
 
+/// False: it was committed meanwhile.
+Result<bool> sweep_attempt(port::Storage& storage, const std::string& directory, port::Deadline deadline) {
+  Result<bool> given_up = give_up(storage, directory, deadline);
+  if (!given_up && given_up.error().code == ErrorCode::no_space) {
+    MARK("recover.full_disk");
+    TRY(remove_all_but(storage, directory, manifest_name, deadline));
+    given_up = give_up(storage, directory, deadline);
+  }
+  if (!TRY(given_up)) return false;
+  MARK("recover.swept");
+  TRY(remove_all_but(storage, directory, manifest_name, deadline));
+  return true;
+}
+
 /// Empties every attempt without a commit record. Its directory stays until the next commit retires it: its name keeps its number from being given out
 /// again, and its MANIFEST keeps it from being committed.
 Result<std::vector<std::string>> sweep_attempts(port::Storage& storage, port::Deadline deadline) {
   std::vector<std::string> swept;
   for (const plan::AttemptId id : TRY(survey(storage, deadline)).uncommitted) {
     const std::string directory = plan::directory_name(id);
-    if (!TRY(give_up(storage, directory, deadline))) continue;
-    MARK("recover.swept");
-    TRY(remove_all_but(storage, directory, manifest_name, deadline));
-    swept.push_back(directory);
+    const Result<bool> gone = sweep_attempt(storage, directory, deadline);
+    if (!gone && gone.error().code == ErrorCode::not_found) continue;  // somebody else has removed it
+    if (TRY(gone)) swept.push_back(directory);
   }
   return swept;
 }

@@ -21,7 +21,8 @@ struct Recovered {
 
 /// Ends every save of the job that has not committed yet, elsewhere too: a running attempt looks like one that was given up, so it is given up. An
 /// old coordinator that is still alive, or wakes up later, cannot commit it any more, and says unknown.
-/// Requires: no save of this session is running. On a storage without link_if_absent: nor one of an older job, anywhere.
+/// Requires: no save of this session is running. On a storage without link_if_absent, or so full that not even the record that ends a save can be written
+/// (then room is made first): nor one of an older job, anywhere.
 /// Every rank of the session calls it and gets the same answer. Blocks: at most options.deadline. Idempotent.
 Checkpointed<Recovered> recover(Session& session, const RecoverOptions& options = {});
 

@@ -226,8 +226,10 @@ Status upload(const port::Env& env, std::vector<Upload> parts, std::shared_ptr<c
   std::array<std::vector<Upload>, 2> cut = halves(parts, bytes);
   auto promise = std::make_shared<port::Promise<void>>(env.tasks.make_monitor());
   port::Future<void> other = promise->future();
-  const Result<port::TaskId> task = env.tasks.spawn("place", [promise = std::move(promise), env, half = std::move(cut[1]), owner,
-                                                              deadline] { promise->set(upload_here(env, half, owner, deadline)); });
+  auto place = [promise = std::move(promise), env, half = std::move(cut[1]), owner, deadline]() mutable {
+    promise->set(upload_here(env, half, std::move(owner), deadline));  // who hears of it may count the memory that is left
+  };
+  const Result<port::TaskId> task = env.tasks.spawn("place", std::move(place));
   Status done = task ? upload_here(env, cut[0], std::move(owner), deadline) : fail(task.error());
   if (task) env.tasks.detach(*task);
   const Status other_done = task ? other.get(deadline) : Status();

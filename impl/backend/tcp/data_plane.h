@@ -1,7 +1,8 @@
 // The data plane of a TcpWorld, for worlds without a better one: host memory in messages over the connections that Net uses too.
 //
 // Two ranks of an exchange first tell each other the sizes that they send and expect, then send the bytes in chunks, then say that all has
-// come. A rank takes its peers in turn, a chunk each, so what it holds for a peer that is slower stays small.
+// come. A rank takes its peers in turn, a chunk each, so what it holds for a peer that is slower stays small, where
+// both send; what is sent one way is taken in whole.
 #pragma once
 
 #include <map>

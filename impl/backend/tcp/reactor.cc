@@ -18,6 +18,7 @@ namespace {
 
 constexpr std::uint64_t listener_id = 0;
 constexpr std::uint64_t wake_id = 1;
+constexpr std::size_t unproved_max = 128;  ///< connections, and one a rank, that have not yet proved that they know the secret
 constexpr std::uint64_t first_connection_id = 2;
 constexpr std::size_t table_bytes_a_rank = 64;
 constexpr std::size_t data_bytes_max = std::size_t{16} << 20;
@@ -161,6 +162,8 @@ void Reactor::serve_timers() {
 
 void Reactor::accept_all() {
   while (true) {
+    // Whoever does not know the secret must not take all descriptors of the process.
+    if (unproved_.size() >= unproved_max + static_cast<std::size_t>(links_.world_size())) return pause_listener();
     sockaddr_storage storage{};
     socklen_t size = sizeof storage;
     Fd fd(::accept4(listener_.get(), reinterpret_cast<sockaddr*>(&storage), &size, SOCK_NONBLOCK | SOCK_CLOEXEC));
@@ -293,6 +296,9 @@ Status Reactor::say_hello(Connection& connection) {
 }
 
 void Reactor::hear_hello(Connection& connection) {
+  // After a stop of this process: were it let in, its end would count as the loss of a rank that has only called again.
+  if (std::chrono::steady_clock::now() >= connection.until - links_.options().handshake_limit / 2)
+    return drop(connection, AttemptEnd::again, "its hello came so late that the caller may have given up");
   connection.hello = to_bytes(connection.handshake.body());
   const Result<Hello> hello = decode_hello(connection.hello, connection.challenge, key_);
   Answer answer{Verdict::refused, hello ? std::string() : hello.error().message};

@@ -6,6 +6,8 @@
 #include <stdexcept>
 
 #include "impl/api/holdfast.h"
+#include "impl/backend/decorators/faulty_storage.h"
+#include "impl/backend/posix/posix_storage.h"
 #include "tests/impl/backend/temporary_directory.h"
 
 namespace holdfast {
@@ -110,6 +112,40 @@ TEST(Checkpoints, RecoverClearsAwayWhatACrashLeft) {
   EXPECT_EQ(next->directory, "step-2.a4");
   EXPECT_TRUE(checkpoints->list()->uncommitted.empty());
   EXPECT_FALSE(std::filesystem::exists(directory.path() + "/step-2.a3"));
+}
+
+TEST(Checkpoints, RecoverMakesRoomOnAFullDiskFirst) {
+  const test::TemporaryDirectory directory;
+  std::filesystem::create_directory(directory.path() + "/step-2.a2");
+  std::ofstream(directory.path() + "/step-2.a2/segment-00000-000.safetensors") << "half";
+  const auto disk = *backend::PosixStorage::open_root(directory.path());
+  const auto full = std::make_shared<backend::FaultyStorage>(*disk);
+  full->plant({backend::StorageOp::create, 1, error(ErrorCode::no_space, "no space left on device")});
+  const auto job = Job::alone();
+  Checkpoints checkpoints(*job, full);
+  const auto recovered = checkpoints.recover();
+  ASSERT_TRUE(recovered) << to_string(recovered.error());
+  EXPECT_EQ(recovered->swept, std::vector<std::string>{"step-2.a2"});
+  EXPECT_EQ(full->fired(), 1u);
+  EXPECT_FALSE(std::filesystem::exists(directory.path() + "/step-2.a2/segment-00000-000.safetensors"));
+  EXPECT_TRUE(checkpoints.list()->damaged.empty());
+}
+
+TEST(Checkpoints, TwoFoldersOfOneJobDoNotHearEachOther) {
+  const test::TemporaryDirectory directory;
+  const auto both = run_local_job(2, [&](Job& job) -> Status {
+    for (std::int64_t round = 1; round <= 2; ++round) {
+      auto fast = TRY(Checkpoints::open(job, directory.path() + "/fast"));
+      auto archive = TRY(Checkpoints::open(job, directory.path() + "/archive"));
+      for (Checkpoints* checkpoints : {fast.get(), archive.get(), fast.get()}) {
+        const auto saved = checkpoints->save(Trainer(job.rank(), job.world_size(), 10).state, {.step = Step{round}});
+        if (!saved) return fail(to_error(saved.error()));
+        if (!checkpoints->unfinished().empty()) return fail(ErrorCode::aborted, "a save left something behind");
+      }
+    }
+    return job.close(job.clock().after(std::chrono::seconds(5)));
+  });
+  for (const Status& result : both) EXPECT_TRUE(result) << result.error().message;
 }
 
 TEST(Checkpoints, RefuseAFileAsFolder) {

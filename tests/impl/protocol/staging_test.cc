@@ -8,6 +8,7 @@
 #include "impl/backend/host/tasks.h"
 #include "impl/backend/inprocess/world.h"
 #include "impl/backend/posix/posix_storage.h"
+#include "impl/port/unfinished.h"
 #include "impl/protocol/pipe.h"
 #include "impl/protocol/staging_pool.h"
 
@@ -188,6 +189,33 @@ TEST_F(Staging, PlacesTheSameBytesAloneAndInTwoTasks) {
     ASSERT_TRUE(upload(env, parts, nullptr, alone, soon()));
     EXPECT_EQ(destinations, sources) << alone;
   }
+}
+
+TEST_F(Staging, WorkThatEndsWithATimeoutIsOver) {
+  port::Unfinished unfinished(tasks.make_monitor());
+  port::Promise<void> promise(tasks.make_monitor());
+  unfinished.add(promise.future());
+  EXPECT_FALSE(unfinished.await(clock.after(1ms)));
+  EXPECT_FALSE(unfinished.empty());
+  promise.set(fail(ErrorCode::timeout, "staging memory"));
+  EXPECT_TRUE(unfinished.await(soon()));
+  EXPECT_TRUE(unfinished.empty());
+  EXPECT_TRUE(unfinished.await(soon()));
+}
+
+TEST_F(Staging, WorkThatLeavesWorkIsNotOver) {
+  port::Unfinished unfinished(tasks.make_monitor());
+  bool second_is_over = false;
+  unfinished.add([&](port::Deadline) -> Status {
+    unfinished.add([&](port::Deadline) -> Status {
+      EXPECT_FALSE(unfinished.empty()) << "while somebody waits for it";
+      second_is_over = true;
+      return {};
+    });
+    return {};
+  });
+  EXPECT_TRUE(unfinished.await(soon()));
+  EXPECT_TRUE(second_is_over);
 }
 
 }  // namespace
