@@ -25,7 +25,8 @@ Result<std::unique_ptr<Checkpoints>> Checkpoints::open(Job& job, const std::stri
 }
 
 Checkpoints::Checkpoints(Job& job, std::shared_ptr<port::Storage> storage, port::Observer* observer)
-    : job_(job), storage_(std::move(storage)), session_(job.env(*storage_, observer), {.channel = job.next_channel()}) {}
+    : job_(job), storage_(std::move(storage)),
+      session_(job.env(*storage_, observer), {.coordinator = Rank{0}, .channel = job.next_channel()}) {}
 
 Checkpointed<Saved> Checkpoints::save(const StateDict& state, const SaveOptions& options) {
   return protocol::save(session_, state, options);
