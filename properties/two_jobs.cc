@@ -92,9 +92,11 @@ gen::Outcome exhaust_small_scope(World& /*world*/, const gen::DrawOptions& optio
           if (!scope.holds(at, until, std::nullopt, outcome)) return outcome;
         }
       }
-      // It makes more calls than alone: it sweeps what the new job left.
+      // It makes more calls than alone, for it sweeps what the new job left: there a sample looks closer.
+      const std::uint32_t begin = stride == 1 ? 1 : old_calls - 8, end = stride == 1 ? 2 * old_calls : old_calls + 24,
+                          step = 1 + stride / 6;
       for (std::uint32_t until = 1; until <= new_calls; ++until) {
-        for (std::uint32_t to = 1 + (until + first) % stride; to <= 2 * old_calls; to += stride) {
+        for (std::uint32_t to = begin + (until + first) % step; to <= end; to += step) {
           if (!scope.holds(0, until, to, outcome)) return outcome;
         }
       }
