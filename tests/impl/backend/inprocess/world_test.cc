@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "impl/backend/host/clock.h"
+#include "tests/impl/backend/expect.h"
 
 namespace holdfast::backend {
 namespace {
@@ -15,27 +16,14 @@ namespace {
 using port::Transfer;
 using std::chrono_literals::operator""ms;
 using std::chrono_literals::operator""s;
+using test::expect_error;
+using test::run_ranks;
 
 class InProcessWorldTest : public testing::Test {
  protected:
   port::Deadline soon() { return clock.after(60s); }
   SteadyClock clock;
 };
-
-template <typename T>
-void expect_error(const Result<T>& result, ErrorCode code, std::string_view message) {
-  ASSERT_FALSE(result) << "expected " << message;
-  EXPECT_EQ(result.error().message, message);
-  EXPECT_EQ(to_string(result.error().code), to_string(code)) << message;
-}
-
-/// Runs rank_main(rank) on a thread for each rank.
-template <typename RankMain>
-void run_ranks(int world_size, RankMain rank_main) {
-  std::vector<std::thread> ranks;
-  for (int rank = 0; rank < world_size; ++rank) ranks.emplace_back([&rank_main, rank] { rank_main(Rank{rank}); });
-  for (std::thread& rank : ranks) rank.join();
-}
 
 TEST_F(InProcessWorldTest, SharesMessagesAndNeverCopiesThem) {
   InProcessWorld world(2);

@@ -9,11 +9,14 @@
 
 #include "impl/backend/host/clock.h"
 #include "impl/backend/posix/posix_storage.h"
+#include "tests/impl/backend/expect.h"
 #include "tests/impl/backend/posix/engines.h"
 #include "tests/impl/backend/posix/scripted_calls.h"
 #include "tests/impl/backend/temporary_directory.h"
 
 namespace holdfast::backend {
+
+using test::expect_error;
 
 class PosixStorageTest : public ::testing::TestWithParam<test::EngineCase> {
  protected:
@@ -53,12 +56,5 @@ class PosixStorageTest : public ::testing::TestWithParam<test::EngineCase> {
   std::shared_ptr<test::ScriptedCalls> calls = std::make_shared<test::ScriptedCalls>();
   std::unique_ptr<PosixStorage> storage;
 };
-
-template <typename T>
-void expect_error(const Result<T>& result, ErrorCode code, std::string_view message) {
-  ASSERT_FALSE(result) << "expected " << message;
-  EXPECT_EQ(result.error().message, message);
-  EXPECT_EQ(to_string(result.error().code), to_string(code)) << message;
-}
 
 }  // namespace holdfast::backend

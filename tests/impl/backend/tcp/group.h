@@ -15,6 +15,7 @@
 #include "impl/backend/tcp/socket.h"
 #include "impl/backend/tcp/world.h"
 #include "impl/core/check.h"
+#include "tests/impl/backend/expect.h"
 #include "tests/impl/backend/tcp/free_port.h"
 
 namespace holdfast::test {
@@ -44,6 +45,17 @@ inline Worlds join_all(int world_size, const backend::TcpOptions& options = {}) 
   Worlds worlds;
   for (auto& world : joining) worlds.push_back(world.get().value());
   return worlds;
+}
+
+inline backend::SteadyClock the_clock;
+inline port::Deadline soon() { return the_clock.after(std::chrono::seconds(60)); }
+inline SharedBytes text(std::string_view words) { return to_bytes(as_bytes(words)); }
+
+inline void leave_all(Worlds& worlds) {
+  run_ranks(static_cast<int>(worlds.size()), [&](Rank rank) {
+    const Status left = worlds[static_cast<std::size_t>(rank.value)]->leave(soon());
+    EXPECT_TRUE(left) << left.error().message;
+  });
 }
 
 inline std::size_t open_descriptors() {

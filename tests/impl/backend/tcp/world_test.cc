@@ -1,16 +1,12 @@
-// What a TcpWorld adds to the conformance cases: texts, joining, ends of every kind, what strangers and broken peers send, descriptors.
+// What a TcpWorld adds to the conformance cases: texts, joining, ends of every kind, descriptors.
 #include "impl/backend/tcp/world.h"
 
 #include <gtest/gtest.h>
-#include <netinet/in.h>
-#include <netinet/tcp.h>
-#include <sys/resource.h>
 
 #include <algorithm>
-#include <random>
 #include <thread>
 
-#include "impl/core/mark.h"
+#include "tests/impl/backend/expect.h"
 #include "tests/impl/backend/tcp/group.h"
 
 namespace holdfast::backend {
@@ -19,41 +15,14 @@ namespace {
 using port::Transfer;
 using std::chrono_literals::operator""ms;
 using std::chrono_literals::operator""s;
+using test::expect_ending;
+using test::expect_error;
 using test::HandRank;
-
-SteadyClock the_clock;
-port::Deadline soon() { return the_clock.after(60s); }
-
-template <typename T>
-void expect_error(const Result<T>& result, ErrorCode code, std::string_view message) {
-  ASSERT_FALSE(result) << "expected " << message;
-  EXPECT_EQ(result.error().message, message);
-  EXPECT_EQ(to_string(result.error().code), to_string(code)) << message;
-}
-
-template <typename T>
-void expect_ending(const Result<T>& result, ErrorCode code, std::string_view ending) {
-  ASSERT_FALSE(result) << "expected " << ending;
-  EXPECT_TRUE(result.error().message.ends_with(ending)) << result.error().message << "\nexpected the ending\n" << ending;
-  EXPECT_EQ(to_string(result.error().code), to_string(code));
-}
-
-SharedBytes text(std::string_view words) { return to_bytes(as_bytes(words)); }
-
-/// Runs rank_main(rank) on a thread for each rank.
-template <typename RankMain>
-void run_ranks(int world_size, RankMain rank_main) {
-  std::vector<std::thread> ranks;
-  for (int rank = 0; rank < world_size; ++rank) ranks.emplace_back([&rank_main, rank] { rank_main(rank); });
-  for (std::thread& rank : ranks) rank.join();
-}
-
-void leave_all(test::Worlds& worlds) {
-  run_ranks(static_cast<int>(worlds.size()), [&](int rank) {
-    const Status left = worlds[static_cast<std::size_t>(rank)]->leave(soon());
-    EXPECT_TRUE(left) << left.error().message;
-  });
-}
+using test::leave_all;
+using test::run_ranks;
+using test::soon;
+using test::text;
+using test::the_clock;
 
 TEST(TcpWorld, SaysWhatItWaitedFor) {
   test::Worlds worlds = test::join_all(3, {.message_bytes_max = 10});
@@ -107,7 +76,8 @@ TEST(TcpWorld, EightRanksHearAThousandMessagesFromEachOther) {
   constexpr int world_size = 8;
   constexpr std::uint64_t messages = 1000;
   test::Worlds worlds = test::join_all(world_size);
-  run_ranks(world_size, [&](int self) {
+  run_ranks(world_size, [&](Rank the_rank) {
+    const int self = the_rank.value;
     port::Net& net = worlds[static_cast<std::size_t>(self)]->net();
     const auto target = [](int from, std::uint64_t i) {
       return static_cast<int>((static_cast<std::uint64_t>(from) + 1 + i % (world_size - 1)) % world_size);
@@ -130,7 +100,8 @@ TEST(TcpWorld, EightRanksHearAThousandMessagesFromEachOther) {
 TEST(TcpWorld, CallsThatCrossMakeOneConnection) {
   for (int round = 0; round < 30; ++round) {
     test::Worlds worlds = test::join_all(4);
-    run_ranks(4, [&](int self) {
+    run_ranks(4, [&](Rank the_rank) {
+      const int self = the_rank.value;
       port::Net& net = worlds[static_cast<std::size_t>(self)]->net();
       for (int to = 3; to > 0; --to) {
         if (to == self) continue;
@@ -348,254 +319,6 @@ TEST(TcpEnds, LeavingAndEndingWorkInEveryOrderAndLeaveNoDescriptor) {
   const std::size_t before = test::open_descriptors();
   for (int how = 0; how < 4; ++how) once(how);
   EXPECT_EQ(test::open_descriptors(), before);
-}
-
-// ---- strangers and broken peers ------------------------------------------------------------------------------------------------------
-
-/// Rank 0 of a world of two whose rank 1 speaks by hand.
-class TcpPeer : public testing::Test {
- protected:
-  TcpPeer() {
-    auto joining = std::async(std::launch::async, [&] { return TcpWorld::join(test::place(0, 2, port), options, soon()); });
-    peer = std::make_unique<HandRank>(port);
-    EXPECT_EQ(peer->greet(hello(), key)->verdict, Verdict::welcome);
-    world = joining.get().value();
-    const Bytes table = peer->hear(frame_head_bytes);
-    EXPECT_EQ(peer->hear(std::to_integer<std::size_t>(table.at(20))).size(), 11u);
-  }
-  Hello hello() const { return {.from = Rank{1}, .world_size = 2, .message_bytes_max = 1000}; }
-  void expect_lost(std::string_view why) {
-    const auto got = world->net().receive(Rank{1}, {77, 1}, soon());
-    expect_ending(got, ErrorCode::peer_lost, why);
-    EXPECT_NE(got.error().message.find("rank 1 is lost: rank 1 at 127.0.0.1:"), std::string::npos) << got.error().message;
-  }
-  const TcpOptions options{.message_bytes_max = 1000, .unsent_bytes_max = 4000, .handshake_limit = 300ms};
-  const JobKey key = JobKey::make("the secret of a test", "test").value();
-  const std::uint16_t port = test::free_port();
-  std::unique_ptr<HandRank> peer;
-  std::unique_ptr<TcpWorld> world;
-};
-
-TEST_F(TcpPeer, WhatCameBeforeABadFrameCounts) {
-  peer->say_frame(FrameKind::message, {1, 1}, "good");
-  peer->say(as_bytes(std::string(200, 'x')));
-  expect_lost("frame head: it begins with 78787878; expected 72664648");
-  EXPECT_TRUE(peer->closed());
-  EXPECT_EQ(as_text(world->net().receive(Rank{1}, {1, 1}, soon())->view()), "good");
-}
-
-TEST_F(TcpPeer, AMessageOverTheLimitIsRefusedBeforeItComes) {
-  peer->say(frame_head(FrameKind::message, {3, 4}, Bytes(1001)));
-  expect_lost("frame (channel 3, sequence 4): 1001 bytes announced; at most 1000 are allowed");
-}
-
-TEST_F(TcpPeer, AChangedPayloadIsNotHandedOut) {
-  const Bytes payload(100);
-  peer->say(frame_head(FrameKind::message, {1, 1}, payload));
-  Bytes changed = payload;
-  changed[50] = std::byte{1};
-  peer->say(changed);
-  expect_lost(fmt::format("frame (channel 1, sequence 1): its bytes give digest {}; expected {}", to_string(block_digest(changed)),
-                          to_string(block_digest(payload))));
-}
-
-TEST_F(TcpPeer, ATagThatDoesNotRiseEndsTheConnection) {
-  peer->say_frame(FrameKind::message, {1, 5}, "five");
-  peer->say_frame(FrameKind::message, {1, 5}, "again");
-  expect_lost("frame (channel 1, sequence 5): expected a sequence above 5");
-}
-
-TEST_F(TcpPeer, AnEndWithinAMessageIsAnEnd) {
-  peer->say(frame_head(FrameKind::message, {1, 1}, Bytes(500)));
-  peer->say(Bytes(100));
-  peer.reset();
-  expect_lost("it closed the connection");
-}
-
-TEST_F(TcpPeer, WhoTakesNothingMakesASendWaitForItsDeadline) {
-  Status sent;
-  std::uint64_t sequence = 0;
-  while (sent && sequence < 100'000) sent = world->net().send(Rank{1}, {1, ++sequence}, Bytes(1000), the_clock.after(200ms));
-  ASSERT_FALSE(sent);
-  EXPECT_EQ(sent.error().code, ErrorCode::timeout);
-  EXPECT_TRUE(sent.error().message.starts_with("send to rank 1: ")) << sent.error().message;
-  EXPECT_TRUE(sent.error().message.ends_with(" bytes that were sent before are still here at the deadline")) << sent.error().message;
-  expect_error(world->net().receive(Rank{1}, {1, 1}, the_clock.after(1ms)), ErrorCode::timeout,
-               "receive from rank 1 (channel 1, sequence 1): nothing came by the deadline");
-  expect_error(world->leave(the_clock.after(1ms)), ErrorCode::timeout,
-               "leave the job as rank 0: ranks 1 have not taken everything by the deadline");
-}
-
-TEST_F(TcpPeer, StrangersDoNotDisturb) {
-  std::mt19937_64 random(1);
-  for (int i = 0; i < 200; ++i) {
-    HandRank stranger(port);
-    Bytes noise(random() % 3000);
-    for (std::byte& byte : noise) byte = std::byte(static_cast<std::uint8_t>(random()));
-    if (i % 3 == 0) noise = to_bytes(encode_challenge(Nonce{}));
-    stranger.say(noise);
-  }
-  HandRank silent(port), replayed(port);
-  const Bytes recorded = encode_hello(hello(), Nonce{}, key).value();
-  const Bytes challenge = replayed.hear_challenge();
-  replayed.say(recorded);
-  const auto answer = replayed.hear_answer(challenge, recorded, key);
-  ASSERT_TRUE(answer) << answer.error().message;
-  EXPECT_EQ(answer->reason,
-            "handshake: its proof is not made with this job's secret; expected equal HOLDFAST_JOB_SECRET and job id on all ranks");
-  EXPECT_TRUE(replayed.closed());
-  silent.hear_challenge();
-  EXPECT_TRUE(silent.closed()) << "who says nothing is given up";
-  EXPECT_GE(mark_hits()["tcp.handshake_late"], 1u);
-  peer->say_frame(FrameKind::message, {1, 1}, "still here");
-  EXPECT_EQ(as_text(world->net().receive(Rank{1}, {1, 1}, soon())->view()), "still here");
-}
-
-TEST_F(TcpPeer, WhoKnowsTheSecretMustStillBeWhomTheJobExpects) {
-  const auto refusal = [&](Hello changed) { return HandRank(port).greet(changed, key)->reason; };
-  Hello to_another = hello(), from_itself = hello(), from_outside = hello();
-  to_another.to = Rank{1};
-  from_itself.from = Rank{0};
-  from_outside.from = Rank{2};
-  EXPECT_EQ(refusal(to_another), "rank 1 is called, this is rank 0");
-  EXPECT_EQ(refusal(from_itself), "rank 0 calls; expected another rank than 0 of 0 to 1");
-  EXPECT_EQ(refusal(from_outside), "rank 2 calls; expected another rank than 0 of 0 to 1");
-  EXPECT_TRUE(refusal(hello()).starts_with("rank 1 is here already, from 127.0.0.1:")) << refusal(hello());
-  peer.reset();
-  expect_lost("it closed the connection");
-  EXPECT_TRUE(refusal(hello()).starts_with("rank 1 was lost: rank 1 at 127.0.0.1:")) << "for good";
-}
-
-TEST_F(TcpPeer, WhoCallsWhenDescriptorsAreShortIsServedLater) {
-  rlimit before{};
-  ASSERT_EQ(::getrlimit(RLIMIT_NOFILE, &before), 0);
-  const int next = ::dup(0);
-  ::close(next);
-  rlimit tight = before;
-  tight.rlim_cur = static_cast<rlim_t>(next) + 1;
-  ASSERT_EQ(::setrlimit(RLIMIT_NOFILE, &tight), 0);
-  HandRank caller(port);  // has the last one
-  const auto until = the_clock.now() + 10s;
-  while (!mark_hits().contains("tcp.listener_paused") && the_clock.now() < until) std::this_thread::sleep_for(1ms);
-  ASSERT_EQ(::setrlimit(RLIMIT_NOFILE, &before), 0);
-  EXPECT_TRUE(mark_hits().contains("tcp.listener_paused"));
-  EXPECT_EQ(caller.hear_challenge().size(), 32u);
-}
-
-TEST(TcpSocket, IsToldHowLongSilenceMayLast) {
-  const Fd listener = listen_at("127.0.0.1", 0).value();
-  Fd fd;
-  ASSERT_EQ(begin_connect(local_address(listener).value(), fd), 0);
-  ASSERT_TRUE(configure(fd, 30s));
-  const auto value = [&](int level, int option) {
-    int found = -1;
-    socklen_t size = sizeof found;
-    EXPECT_EQ(::getsockopt(fd.get(), level, option, &found, &size), 0);
-    return found;
-  };
-  EXPECT_EQ(value(SOL_SOCKET, SO_KEEPALIVE), 1);
-  EXPECT_EQ(value(IPPROTO_TCP, TCP_NODELAY), 1);
-  EXPECT_EQ(value(IPPROTO_TCP, TCP_KEEPIDLE), 10);
-  EXPECT_EQ(value(IPPROTO_TCP, TCP_KEEPINTVL), 5);
-  EXPECT_EQ(value(IPPROTO_TCP, TCP_KEEPCNT), 4);
-  EXPECT_EQ(value(IPPROTO_TCP, TCP_USER_TIMEOUT), 30'000);
-}
-
-TEST(TcpSocket, AddressesReadAsTheyAreWritten) {
-  for (const char* host : {"10.0.0.3", "::1", "fe80::1"}) EXPECT_EQ(Address::parse(host, 80)->host(), host);
-  EXPECT_EQ(to_string(Address::parse("10.0.0.3", 80).value()), "10.0.0.3:80");
-  EXPECT_EQ(to_string(Address::parse("::1", 80)->with_port(81)), "[::1]:81");
-  EXPECT_EQ(Address::parse("::ffff:10.0.0.3", 80)->host(), "10.0.0.3");
-  EXPECT_TRUE(Address::parse("127.1.2.3", 1)->loopback());
-  EXPECT_TRUE(Address::parse("::1", 1)->loopback());
-  EXPECT_FALSE(Address::parse("10.0.0.3", 1)->loopback());
-  EXPECT_EQ(Address::parse("n01", 1).error().message, "\"n01\" is no numeric address");
-  EXPECT_EQ(resolve("127.0.0.1", 80, soon())->front().port(), 80);
-}
-
-// ---- the data plane ------------------------------------------------------------------------------------------------------------------
-
-TEST(TcpDataPlane, NamesAMismatchedExchangeTheSameOnBothSides) {
-  test::Worlds worlds = test::join_all(2);
-  Bytes memory(64);
-  std::uint64_t sequence = 2;
-  const auto part = [&](Rank peer, std::size_t bytes) { return Transfer{peer, ByteSpan(memory).first(bytes), MemoryKind::host}; };
-  const auto both = [&](std::vector<Transfer> sends, std::vector<Transfer> receives, std::string_view message) {
-    ++sequence;
-    run_ranks(2, [&](int self) {
-      port::DataPlane& data = worlds[static_cast<std::size_t>(self)]->data();
-      expect_error(self == 0 ? data.exchange("x", sequence, sends, {}, soon()) : data.exchange("x", sequence, {}, receives, soon()),
-                   ErrorCode::invalid_argument, message);
-    });
-  };
-  both({part(Rank{1}, 4), part(Rank{1}, 8)}, {part(Rank{0}, 4), part(Rank{0}, 9)},
-       "exchange \"x\" #3: send 1 from rank 0 to rank 1 has 8 bytes, its receive has 9");
-  both({part(Rank{1}, 4), part(Rank{1}, 8)}, {part(Rank{0}, 4)},
-       "exchange \"x\" #4: rank 0 has 2 sends to rank 1, which has 1 receives from it");
-  expect_error(worlds[0]->data().exchange("x", 4, {}, {}, soon()), ErrorCode::invalid_argument,
-               "exchange \"x\" #4: it comes after #4; expected a higher number");
-}
-
-TEST(TcpDataPlane, SaysWhomItStillWaitsFor) {
-  test::Worlds worlds = test::join_all(4);
-  Bytes memory(8);
-  const std::vector<Transfer> sends = {{Rank{1}, memory, MemoryKind::host}, {Rank{3}, memory, MemoryKind::host}};
-  expect_error(worlds[0]->data().exchange("x", 1, sends, {}, the_clock.after(1ms)), ErrorCode::timeout,
-               "exchange \"x\" #1: rank 0 still waits for ranks 1,3 at the deadline");
-  const Transfer outside{Rank{4}, memory, MemoryKind::host}, device{Rank{1}, memory, MemoryKind::device};
-  expect_error(worlds[0]->data().exchange("x", 2, {&outside, 1}, {}, soon()), ErrorCode::invalid_argument,
-               "exchange \"x\" #2 on rank 0: peer 4, there are ranks 0 to 3");
-  expect_error(worlds[0]->data().exchange("x", 2, {}, {&device, 1}, soon()), ErrorCode::invalid_argument,
-               "exchange \"x\" #2 on rank 0: device memory, the TCP data plane moves host memory");
-}
-
-TEST(TcpDataPlane, AbortAndEndsEndTheExchangesThatWait) {
-  test::Worlds worlds = test::join_all(4);
-  Bytes memory(8);
-  const auto waits_for = [&](int self, int peer, ErrorCode code, std::string message) {
-    return std::thread([&, self, peer, code, message] {
-      const Transfer transfer{Rank{peer}, memory, MemoryKind::host};
-      const Status done =
-          worlds[static_cast<std::size_t>(self)]->data().exchange("x", static_cast<std::uint64_t>(self), {}, {&transfer, 1}, soon());
-      ASSERT_FALSE(done);
-      EXPECT_EQ(done.error().code, code);
-      EXPECT_EQ(done.error().message.substr(0, message.size()), message);
-    });
-  };
-  std::thread own = waits_for(0, 3, ErrorCode::aborted, "exchange \"x\" #0: rank 0 aborted its data plane");
-  std::thread peer = waits_for(1, 0, ErrorCode::aborted, "exchange \"x\" #1: rank 0 aborted its data plane");
-  std::thread lost = waits_for(2, 3, ErrorCode::peer_lost, "exchange \"x\" #2: rank 3 is lost: rank 3 at 127.0.0.1:");
-  std::this_thread::sleep_for(20ms);
-  worlds[0]->data().abort();
-  own.join();
-  peer.join();
-  worlds[3].reset();
-  lost.join();
-  const Transfer late{Rank{0}, memory, MemoryKind::host};
-  expect_error(worlds[2]->data().exchange("y", 1, {}, {&late, 1}, soon()), ErrorCode::aborted,
-               "exchange \"y\" #1: rank 0 aborted its data plane");
-}
-
-TEST(TcpDataPlane, LargeExchangesOfSeveralNamesRunAtTheSameTime) {
-  constexpr int world_size = 3;
-  constexpr std::size_t bytes = (5 << 20) + 3;
-  test::Worlds worlds = test::join_all(world_size, {.unsent_bytes_max = 1 << 20});
-  run_ranks(world_size, [&](int self) {
-    const auto ring = [&](const char* name, char mark) {
-      for (std::uint64_t i = 1; i <= 4; ++i) {
-        Bytes out(bytes, std::byte(static_cast<std::uint8_t>(mark + self))), in(bytes);
-        const Rank next{(self + 1) % world_size}, before{(self + world_size - 1) % world_size};
-        const Transfer send{next, out, MemoryKind::host}, receive{before, in, MemoryKind::host};
-        const Status done = worlds[static_cast<std::size_t>(self)]->data().exchange(name, i, {&send, 1}, {&receive, 1}, soon());
-        ASSERT_TRUE(done) << done.error().message;
-        ASSERT_EQ(in, Bytes(bytes, std::byte(static_cast<std::uint8_t>(mark + before.value))));
-      }
-    };
-    std::thread beside([&] { ring("beside", 'a'); });
-    ring("main", 'A');
-    beside.join();
-  });
-  leave_all(worlds);
 }
 
 }  // namespace
