@@ -28,7 +28,7 @@ Status retire(port::Storage& storage, const Published& newest, const plan::Reten
     MARK("commit.retired");
     TRY(remove_directory_tree(storage, plan::directory_name(id), manifest_name, deadline));
   }
-  TRY(sweep_removed(storage, deadline));
+  TRY(sweep_removed(storage, found.removed, deadline));
   for (const plan::AttemptId id : found.uncommitted) {
     // An attempt with a higher number is somebody else's, and younger than ours.
     if (id.attempt >= own.id.attempt) continue;

@@ -1,7 +1,6 @@
 #include "impl/protocol/give_up.h"
 
 #include <algorithm>
-#include <utility>
 
 #include "impl/core/mark.h"
 #include "impl/core/mutate.h"
@@ -18,8 +17,6 @@ Result<bool> is_given_up(port::Storage& storage, const std::string& directory, p
   TRY(storage.sync_directory(directory, deadline));
   return true;
 }
-
-constexpr std::string_view removed_suffix = ".removed";  // "step-7.a3.removed" is the name of no attempt
 
 }  // namespace
 
@@ -42,20 +39,14 @@ Status remove_given_up(port::Storage& storage, const std::string& directory, por
     TRY(remove_all_but(storage, directory, manifest_name, deadline));
     return remove_directory_tree(storage, directory, manifest_name, deadline);
   }
-  const std::string removed = fmt::format("{}{}", directory, removed_suffix);
-  return remove_directory_at_once(storage, directory, removed, deadline);
+  return remove_directory_at_once(storage, directory, fmt::format("{}{}", directory, removed_suffix), deadline);
 }
 
-Status sweep_removed(port::Storage& storage, port::Deadline deadline) {
-  bool synced = false;  // a name that may come back must not come back to an empty directory
-  for (const port::DirectoryEntry& entry : TRY(storage.list("", deadline))) {
-    const std::string_view name = entry.name;
-    if (!entry.directory || !name.ends_with(removed_suffix)) continue;
-    if (!plan::parse_directory_name(name.substr(0, name.size() - removed_suffix.size()))) continue;
-    MARK("give_up.swept_removed");
-    if (!std::exchange(synced, true)) TRY(storage.sync_directory("", deadline));
-    TRY(remove_directory_tree(storage, entry.name, {}, deadline));
-  }
+Status sweep_removed(port::Storage& storage, const std::vector<std::string>& removed, port::Deadline deadline) {
+  if (removed.empty()) return {};
+  MARK("give_up.swept_removed");
+  TRY(storage.sync_directory("", deadline));  // a name that may come back must not come back to an empty directory
+  for (const std::string& directory : removed) TRY(remove_directory_tree(storage, directory, {}, deadline));
   return {};
 }
 

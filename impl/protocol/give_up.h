@@ -2,6 +2,7 @@
 #pragma once
 
 #include <string>
+#include <vector>
 
 #include "impl/core/error.h"
 #include "impl/port/storage.h"
@@ -17,7 +18,7 @@ Result<bool> give_up(port::Storage& storage, const std::string& directory, port:
 /// could commit what is left of it before the directory goes. Where the storage cannot rename in one step, that gap is left.
 Status remove_given_up(port::Storage& storage, const std::string& directory, port::Deadline deadline);
 
-/// Removes what removals before this one, interrupted, left.
-Status sweep_removed(port::Storage& storage, port::Deadline deadline);
+/// Removes what interrupted removals left: Survey::removed.
+Status sweep_removed(port::Storage& storage, const std::vector<std::string>& removed, port::Deadline deadline);
 
 }  // namespace holdfast::protocol

@@ -13,6 +13,8 @@ namespace holdfast::protocol {
 inline constexpr std::string_view manifest_name = "MANIFEST";
 /// What a MANIFEST holds that is no commit record: somebody took the name, so that nobody commits the attempt any more (give_up.h). FORMAT.md.
 inline constexpr std::string_view given_up_record = "holdfast: this attempt was given up\n";
+/// What the directory of an attempt that was given up is called after its name, on its way out (give_up.h): that of no attempt.
+inline constexpr std::string_view removed_suffix = ".removed";
 inline constexpr std::string_view hint_name = "latest";
 inline constexpr std::uint64_t manifest_bytes_max = std::uint64_t{4} << 30;
 
@@ -33,6 +35,7 @@ struct Survey {
   std::vector<DamagedAttempt> damaged;       ///< newest attempt first
   std::vector<plan::AttemptId> uncommitted;  ///< no MANIFEST, or one that says given up: a save failed here, or still writes
   std::vector<plan::AttemptId> all;          ///< every attempt, committed or not
+  std::vector<std::string> removed;          ///< directories on their way out
 };
 
 /// The attempt directories, by number from the highest, of equal ones by step from the highest. None when there is no root. Errors: of listing the root.
