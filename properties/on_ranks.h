@@ -7,29 +7,13 @@
 #include <vector>
 
 #include "impl/protocol/session.h"
+#include "properties/gen/draw.h"
 #include "properties/worlds/world.h"
 
 namespace holdfast::properties {
 
+using gen::Draw;
 using Wrong = std::optional<std::string>;
-
-/// Draws numbers from a seed, the same everywhere.
-class Draw {
- public:
-  explicit Draw(std::uint64_t seed) : state_(seed) {}
-  /// 0 to bound - 1. Requires: a bound above 0.
-  std::uint64_t below(std::uint64_t bound) {
-    state_ += 0x9e3779b97f4a7c15u;
-    std::uint64_t x = state_;
-    x = (x ^ (x >> 30)) * 0xbf58476d1ce4e5b9u;
-    x = (x ^ (x >> 27)) * 0x94d049bb133111ebu;
-    return (x ^ (x >> 31)) % bound;
-  }
-  bool one_in(std::uint64_t n) { return below(n) == 0; }
-
- private:
-  std::uint64_t state_;
-};
 
 /// Runs `body` on every rank with a session of its own. Gives what the world complains about, else what the lowest rank's body did.
 inline Wrong on_ranks(World& world, int ranks, std::uint64_t seed, Rank coordinator,

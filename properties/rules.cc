@@ -242,20 +242,19 @@ std::vector<std::vector<WriteResult>> written_by(const MeshLayout& layout, const
 
 /// A commit that lacks a box of a mesh, or has one twice.
 Wrong incomplete_commit_is_refused(const gen::DrawnCase& drawn) {
-  std::uint64_t state = drawn.seed;
-  const auto draw = [&](std::uint64_t bound) { return static_cast<std::int64_t>((state = mix(state + 0x9e3779b97f4a7c15u)) % bound); };
-  const std::int64_t ranks = 1 + draw(5);
-  const Dims shape{1 + draw(7), 1 + draw(5)};
-  const std::int64_t offset = draw(9);
+  gen::Draw draw(drawn.seed);
+  const std::int64_t ranks = 1 + draw.below<std::int64_t>(5);
+  const Dims shape{1 + draw.below<std::int64_t>(7), 1 + draw.below<std::int64_t>(5)};
+  const std::int64_t offset = draw.below<std::int64_t>(9);
   const std::int64_t run = (whole(shape).volume() + offset + ranks - 1) / ranks;
-  const MeshLayout layout{packed_mesh({&ranks, 1}), {Replicate{}}, FlatCut{{0}, offset, run, 1 + draw(3), {}, 1}};
+  const MeshLayout layout{packed_mesh({&ranks, 1}), {Replicate{}}, FlatCut{{0}, offset, run, 1 + draw.below<std::int64_t>(3), {}, 1}};
   Metadata metadata;
   metadata.entries.emplace("w", TensorMetadata{DType::u8, shape, ChunkSet(layout, shape)});
   const protocol::ManifestHead head{{Step{1}, 1}, {"step-1.a1", 1, ""}, static_cast<std::int32_t>(ranks), 64};
   auto results = written_by(layout, shape);
   if (const auto whole = protocol::build_manifest(head, metadata, results); !whole) return fmt::format("{}", whole.error());
   std::vector<WriteResult>& changed = *std::ranges::find_if(results, [](const auto& of_rank) { return !of_rank.empty(); });
-  const WriteResult one = changed[static_cast<std::size_t>(draw(changed.size()))];
+  const WriteResult one = changed[draw.below(changed.size())];
   std::erase_if(changed, [&](const WriteResult& other) { return other.index == one.index; });
   if (protocol::build_manifest(head, metadata, results)) return fmt::format("committed without {}", to_string(one.index));
   changed = {one, one};

@@ -113,7 +113,7 @@ Story draw_story(const gen::DrawnCase& drawn) {
   Draw draw(drawn.seed);
   const auto ranks = static_cast<std::uint64_t>(drawn.saved.world_size);
   const auto any_rank = [&] { return Rank{static_cast<std::int32_t>(draw.below(ranks))}; };
-  Story story{{{drawn.saved, draw.below(4), draw.below(4)}}, {}};
+  Story story{{{drawn.saved, draw.below<std::uint64_t>(4), draw.below<std::uint64_t>(4)}}, {}};
   for (std::size_t i = 0; i < turns_a_case; ++i) {
     Turn turn{story.turns.empty() ? 0 : story.turns.back().variant, Act::save, any_rank(), {}};
     if (draw.one_in(4)) turn.variant = draw.below(story.variants.size());
