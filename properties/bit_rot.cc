@@ -48,8 +48,7 @@ Wrong saves_twice(protocol::Session& session, Rank rank, World& world, const gen
   std::string newest;
   for (const std::int64_t version : {1, 2}) {
     gen::RankState state = make_state(drawn.saved, rank, make_values(drawn.saved, static_cast<std::uint64_t>(version)));
-    std::optional<DeviceState> on_device;
-    if (world.device_memory()) on_device.emplace(state, session.env());
+    auto on_device = move_to_device(world, state, session.env());
     const auto saved = protocol::save(session, state.dict, {.step = Step{version}, .block_bytes = drawn.block_bytes});
     if (!saved) return "save: " + to_string(saved.error());
     newest = saved->directory;
@@ -62,8 +61,7 @@ Wrong saves_twice(protocol::Session& session, Rank rank, World& world, const gen
 
 Wrong loads_what_was_saved(protocol::Session& session, Rank rank, World& world, const gen::DrawnCase& drawn) {
   gen::RankState state = make_destination(drawn.saved, rank);
-  std::optional<DeviceState> on_device;
-  if (world.device_memory()) on_device.emplace(state, session.env());
+  auto on_device = move_to_device(world, state, session.env());
   const auto loaded = protocol::load(session, state.dict, {});
   if (!loaded) return "load: " + to_string(loaded.error());
   if (on_device) on_device->download();

@@ -1,10 +1,13 @@
 // A rank's tensors moved to device memory, for worlds that have a device.
 #pragma once
 
+#include <optional>
+#include <utility>
 #include <vector>
 
 #include "impl/port/env.h"
 #include "properties/gen/state_spec.h"
+#include "properties/worlds/world.h"
 
 namespace holdfast::properties {
 
@@ -31,5 +34,10 @@ class DeviceState {
   std::vector<Moved> moved_;
   std::vector<MovedShard> shards_;
 };
+
+/// None in a world whose tensors lie in host memory.
+inline std::optional<DeviceState> move_to_device(const World& world, gen::RankState& state, const port::Env& env) {
+  return world.device_memory() ? std::optional<DeviceState>(std::in_place, state, env) : std::nullopt;
+}
 
 }  // namespace holdfast::properties

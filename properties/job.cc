@@ -25,8 +25,7 @@ SaveReport save_job(World& world, const gen::StateSpec& spec, const gen::WholeVa
   report.problems = world.run(spec.world_size, options.seed, [&](const port::Env& env, Rank rank) {
     const auto r = static_cast<std::size_t>(rank.value);
     gen::RankState state = make_state(spec, rank, values);
-    std::optional<DeviceState> on_device;
-    if (world.device_memory()) on_device.emplace(state, env);
+    auto on_device = move_to_device(world, state, env);
     protocol::Session session(env, {.coordinator = options.coordinator, .no_dist = options.no_dist});
     std::shared_ptr<protocol::SegmentWriter> ordinary;
     std::shared_ptr<protocol::StorageWriter> wrapped;
@@ -53,8 +52,7 @@ LoadReport load_job(World& world, const gen::StateSpec& spec, const gen::WholeVa
   report.problems = world.run(spec.world_size, options.seed, [&](const port::Env& env, Rank rank) {
     const auto r = static_cast<std::size_t>(rank.value);
     gen::RankState state = make_destination(spec, rank);
-    std::optional<DeviceState> on_device;
-    if (world.device_memory()) on_device.emplace(state, env);
+    auto on_device = move_to_device(world, state, env);
     protocol::Session session(env, {.coordinator = options.coordinator, .no_dist = options.no_dist});
     std::shared_ptr<protocol::StorageReader> wrapped;
     if (options.reader)

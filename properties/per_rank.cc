@@ -170,8 +170,7 @@ Wrong save_compared(World& world, const gen::DrawnCase& drawn, const std::option
   return on_ranks(world, drawn.saved.world_size, drawn.seed, drawn.coordinator, [&](protocol::Session& session, Rank rank) -> Wrong {
     gen::RankState state = make_state(drawn.saved, rank, values);
     if (flipped && flipped->rank == rank) flip(state, *flipped, bit);
-    std::optional<DeviceState> on_device;
-    if (world.device_memory()) on_device.emplace(state, session.env());
+    auto on_device = move_to_device(world, state, session.env());
     const auto saved = protocol::save(session, state.dict, {.step = Step{1}, .block_bytes = 64, .replicas = replicas});
     if (named.empty() || replicas == protocol::Replicas::warn) {
       if (!saved) return to_string(saved.error());

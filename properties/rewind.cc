@@ -50,16 +50,14 @@ class Rewinding {
 
   protocol::Checkpointed<protocol::Saved> save(protocol::Session& session, Rank rank, std::size_t s) const {
     gen::RankState state = make_state(drawn_.saved, rank, values_[s]);
-    std::optional<DeviceState> on_device;
-    if (world_.device_memory()) on_device.emplace(state, session.env());
+    auto on_device = move_to_device(world_, state, session.env());
     return protocol::save(session, state.dict,
                           {.step = saved_steps[s], .block_bytes = drawn_.block_bytes, .retention = {.keep_last = 1 + drawn_.seed % 2}});
   }
 
   Wrong loads_another(protocol::Session& session, Rank rank, std::size_t s, const std::string& expected) const {
     gen::RankState state = make_destination(drawn_.saved, rank);
-    std::optional<DeviceState> on_device;
-    if (world_.device_memory()) on_device.emplace(state, session.env());
+    auto on_device = move_to_device(world_, state, session.env());
     const auto loaded = protocol::load(session, state.dict, {});
     if (!loaded) return fmt::format("load after {}: {}", expected, to_string(loaded.error()));
     if (on_device) on_device->download();

@@ -327,8 +327,7 @@ Wrong loads_a_part(World& world, const gen::DrawnCase& drawn, const Partial& par
   return on_ranks(world, drawn.loaded.world_size, drawn.seed, drawn.load_coordinator, [&](protocol::Session& session, Rank rank) -> Wrong {
     const gen::StateSpec& spec = partial.of_rank[static_cast<std::size_t>(rank.value)];
     gen::RankState state = make_destination(spec, rank);
-    std::optional<DeviceState> on_device;
-    if (world.device_memory()) on_device.emplace(state, session.env());
+    auto on_device = move_to_device(world, state, session.env());
     const auto loaded =
         protocol::load(session, state.dict, {.plan = {.strict = strict}, .only = partial.only, .all_of_checkpoint = strict});
     if (on_device) on_device->download();

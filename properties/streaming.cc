@@ -46,8 +46,7 @@ Result<std::string> save(const port::Env& env, protocol::Session& session, const
 
 std::optional<std::string> saves_within_budget(World& world, const port::Env& env, Rank rank, const gen::DrawnCase& drawn) {
   gen::RankState state = make_state(drawn.saved, rank, make_values(drawn.saved, drawn.seed));
-  std::optional<DeviceState> on_device;
-  if (world.device_memory()) on_device.emplace(state, env);
+  auto on_device = move_to_device(world, state, env);
   protocol::Session session(env, {.coordinator = drawn.coordinator});
   const Result<std::string> directory = save(env, session, drawn, state);
   if (!directory) return fmt::format("{}", directory.error());
@@ -62,8 +61,7 @@ std::optional<std::string> saves_within_budget(World& world, const port::Env& en
 
 std::optional<std::string> loads_in_parts(World& world, const port::Env& env, Rank rank, const gen::DrawnCase& drawn) {
   gen::RankState state = make_destination(drawn.loaded, rank);
-  std::optional<DeviceState> on_device;
-  if (world.device_memory()) on_device.emplace(state, env);
+  auto on_device = move_to_device(world, state, env);
   protocol::Session session(env, {.coordinator = drawn.load_coordinator});
   const auto loaded =
       protocol::load(session, state.dict,
