@@ -21,7 +21,7 @@ std::map<std::string, std::string, std::less<>> names_by_key(const SaveView& vie
   return names;
 }
 
-/// Whose plans may be cached: a planner of the caller's own gets every hook called.
+/// Of the planner of save(), whose plans may be cached: what they depend on goes into the fingerprint.
 constexpr plan::DedupPolicy default_dedup = plan::DedupPolicy::least_bytes;
 
 /// An answer that cannot be understood is told of later.
