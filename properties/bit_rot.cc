@@ -62,11 +62,14 @@ Wrong saves_twice(protocol::Session& session, Rank rank, World& world, const gen
 Wrong loads_what_was_saved(protocol::Session& session, Rank rank, World& world, const gen::DrawnCase& drawn) {
   gen::RankState state = make_destination(drawn.saved, rank);
   auto on_device = move_to_device(world, state, session.env());
-  const auto loaded = protocol::load(session, state.dict, {});
+  const bool streamed = Draw(drawn.seed).one_in(2);
+  const auto mode = streamed ? protocol::LoadMode::streamed : protocol::LoadMode::all_or_nothing;
+  const auto loaded = protocol::load(session, state.dict, {.reading = {mode, drawn.block_bytes}});
   if (!loaded) return "load: " + to_string(loaded.error());
   if (on_device) on_device->download();
   const bool is_newest = loaded->skipped.empty();
   if (!is_newest) MARK("bit_rot.fell_back");
+  if (!is_newest && streamed) MARK("bit_rot.fell_back_streamed");
   const auto differs = difference(state, drawn.saved, rank, make_values(drawn.saved, is_newest ? 2 : 1));
   return differs ? Wrong(fmt::format("{}: {}", loaded->directory, *differs)) : Wrong();
 }
@@ -92,7 +95,7 @@ std::vector<Property> bit_rot_properties() {
            "With a flipped bit anywhere in the newest checkpoint, every rank loads it as it was saved, or every rank the one before.",
            {"sim", "simgpu", "threads"},
            property,
-           {"bit_rot.fell_back"}}};
+           {"bit_rot.fell_back", "bit_rot.fell_back_streamed"}}};
 }
 
 }  // namespace holdfast::properties

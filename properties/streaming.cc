@@ -59,17 +59,29 @@ std::optional<std::string> saves_within_budget(World& world, const port::Env& en
   return std::nullopt;
 }
 
+/// A block and the pages that it may touch: what a window takes at least.
+std::uint64_t smallest_window(const gen::DrawnCase& drawn) { return (drawn.block_bytes / page + 2) * page; }
+
+protocol::ReadingOptions reading_of(const gen::DrawnCase& drawn) {
+  const std::uint64_t budget = std::max(page * (2 + drawn.seed % 9), smallest_window(drawn));
+  return {drawn.seed % 4 == 0 ? protocol::LoadMode::all_or_nothing : protocol::LoadMode::streamed, page * (1 + drawn.seed % 3), budget};
+}
+
 std::optional<std::string> loads_in_parts(World& world, const port::Env& env, Rank rank, const gen::DrawnCase& drawn) {
   gen::RankState state = make_destination(drawn.loaded, rank);
   auto on_device = move_to_device(world, state, env);
   protocol::Session session(env, {.coordinator = drawn.load_coordinator});
+  const protocol::ReadingOptions reading = reading_of(drawn);
   const auto loaded =
       protocol::load(session, state.dict,
-                     {.reading = {page * (1 + drawn.seed % 3), page * (1 + drawn.seed % 5)},
+                     {.reading = reading,
                       .staging_keep_bytes = 0,
                       .planner = std::make_shared<protocol::DefaultLoadPlanner>(plan::LoadPlanOptions{}, drawn.seed % 2 == 0 ? 0 : page)});
   if (!loaded) return "load: " + to_string(loaded.error());
   if (session.staging()->held_bytes() != 0) return fmt::format("{} bytes of staging are still held", session.staging()->held_bytes());
+  const std::uint64_t peak = session.staging()->peak_bytes();
+  if (reading.mode == protocol::LoadMode::streamed && peak > reading.staging_budget_bytes)
+    return fmt::format("{} bytes of staging were held, the budget is {}", peak, reading.staging_budget_bytes);
   if (on_device) on_device->download();
   return difference(state, drawn.loaded, rank, make_values(drawn.saved, drawn.seed));
 }
@@ -101,13 +113,14 @@ std::optional<std::string> streams(World& world, const gen::DrawnCase& small) {
 std::vector<Property> streaming_properties() {
   return {{"streaming",
            "S4 S6 S7",
-           "A state larger than the staging budget is saved whole within it, verifies, and loads in parts under any other layouts.",
+           "A state larger than the staging budget is saved whole within it, verifies, and loads under any other layouts, streamed within "
+           "a budget, too.",
            {"sim", "simgpu", "threads"},
            [](World& world, const gen::DrawOptions& options) {
              return gen::for_all(options, [&](const gen::DrawnCase& drawn) { return streams(world, drawn); });
            },
            {"segment_write.streamed", "segment_write.writers", "staging.tensor_in_parts", "staging_pool.waited", "staging_pool.reused",
-            "segment_load.read_ahead", "segment_load.rows_apart"}}};
+            "segment_load.read_ahead", "segment_load.item_in_parts", "segment_load.streamed"}}};
 }
 
 }  // namespace holdfast::properties

@@ -18,6 +18,7 @@ namespace holdfast {
 
 using protocol::Checkpointed;
 using protocol::Loaded;
+using protocol::LoadMode;
 using protocol::LoadOptions;
 using protocol::NewlyLoaded;
 using protocol::NewStateOptions;

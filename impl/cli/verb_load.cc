@@ -110,7 +110,7 @@ class Loading {
   /// Runs one load; `fill` makes each rank's destination. Returns the first error, which is the same on every rank.
   template <typename Fill>
   Status run_ranks(int ranks, const std::string& directory, const std::shared_ptr<port::Storage>& storage, Progress& progress, Fill fill) {
-    LoadOptions options{.directory = directory};
+    LoadOptions options{.directory = directory, .reading = {.mode = LoadMode::streamed}};  // a file that fails gets no name
     options.deadline = std::chrono::duration_cast<port::Duration>(std::chrono::duration<double>(arguments_.deadline_s));
     const std::vector<Status> results = run_local_job(ranks, [&](Job& job) -> Status {
       Checkpoints of_rank(job, storage, job.rank() == Rank{0} ? &progress : nullptr);

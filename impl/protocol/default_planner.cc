@@ -74,7 +74,7 @@ Status DefaultLoadPlanner::commit_tensor(const ReadItem& item) {
   if (resolved.empty()) return fail(ErrorCode::invalid_argument, "load {}: committed before it was resolved", to_string(item.dest_index));
   const Target to = TRY(target(item));
   const StridedBlock memory = packed_block(resolved.mapped()->data(), item.lengths, size_bytes(to.entry->dtype));
-  return load_tensor(item, {{Dims(item.lengths.size(), 0), memory}}, resolved.mapped());
+  return DefaultLoadPlanner::load_tensor(item, {{Dims(item.lengths.size(), 0), memory}}, resolved.mapped());
 }
 
 Status DefaultLoadPlanner::load_tensor(const ReadItem& item, const std::vector<Part>& parts, std::shared_ptr<const void> owner) {
@@ -97,9 +97,9 @@ Status DefaultLoadPlanner::load_bytes(const ReadItem& item, Bytes value) {
 }
 
 Status DefaultLoadPlanner::place(const port::Env& env, port::Deadline deadline) {
-  TRY(upload(env, std::move(uploads_), std::make_shared<std::vector<std::shared_ptr<const void>>>(std::move(owners_)),
-             place_alone_bytes_max_, deadline));
-  for (auto& [key, value] : values_) std::get<BytesEntry>(*destination_->find(key)).value = std::move(value);
+  auto owners = std::make_shared<std::vector<std::shared_ptr<const void>>>(std::exchange(owners_, {}));
+  TRY(upload(env, std::exchange(uploads_, {}), std::move(owners), place_alone_bytes_max_, deadline));
+  for (auto& [key, value] : std::exchange(values_, {})) std::get<BytesEntry>(*destination_->find(key)).value = value;
   return {};
 }
 

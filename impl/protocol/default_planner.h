@@ -28,8 +28,7 @@ class DefaultSavePlanner : public SavePlanner {
   Rank rank_;
 };
 
-/// Keeps what was read where the reader has it (or, after resolve_tensor, in memory of its own), and moves it to the destination in place(): a load that
-/// fails before that leaves every tensor and every byte value as it was.
+/// Keeps what was read where the reader has it (or, after resolve_tensor, in memory of its own), and moves it to the destination in place().
 class DefaultLoadPlanner : public LoadPlanner {
  public:
   /// Above `place_alone_bytes_max` a second task helps to move what was read to its place.
@@ -42,6 +41,7 @@ class DefaultLoadPlanner : public LoadPlanner {
   Result<StridedBlock> resolve_tensor(const ReadItem& item) override;
   Status commit_tensor(const ReadItem& item) override;
   Status load_tensor(const ReadItem& item, const std::vector<Part>& parts, std::shared_ptr<const void> owner) override;
+  bool takes_parts() const override { return true; }
   Status load_bytes(const ReadItem& item, Bytes value) override;
   /// Copies everything to the destination; of device memory the digest is checked against that of what was read.
   Status place(const port::Env& env, port::Deadline deadline) override;

@@ -2,8 +2,10 @@
 
 #include <algorithm>
 #include <functional>
+#include <set>
 
 #include "impl/core/mark.h"
+#include "impl/core/mutate.h"
 #include "impl/plan/codec.h"
 #include "impl/protocol/default_planner.h"
 #include "impl/protocol/pending_save.h"
@@ -15,7 +17,10 @@ namespace holdfast::protocol {
 namespace {
 
 /// What is filled: the caller's state dict, or one that is made from what the checkpoint holds.
-using Destination = std::function<Result<StateDict*>(const Metadata& metadata, const Role& role)>;
+struct Destination {
+  std::function<Result<StateDict*>(const Metadata& metadata, const Role& role)> make;
+  bool is_new = false;  ///< another one at each attempt: nothing of a damaged checkpoint stays in it
+};
 
 /// The hooks of one attempt at a load on one rank.
 struct Load {
@@ -29,7 +34,10 @@ struct Load {
   StateDict* filled = nullptr;
   LoadView view = {};  ///< of what is filled, as the planner sees it
   KeyReport report = {};
+  std::set<std::string> touched = {};  ///< keys of which this attempt or a damaged one before it may have left values in the destination
 
+  Status check_streaming() const;
+  Status check_touched(const LoadPlan& plan);
   Result<LoadPlan> plan_locally(const Role& role);
   Result<SharedBytes> plan_message(const Result<LoadPlan>& plan) const;
   Result<comm::Answer> plan_globally(std::vector<SharedBytes> contributions);
@@ -39,16 +47,42 @@ struct Load {
   Status place(port::Deadline deadline);
 };
 
+Status Load::check_streaming() const {
+  if (options.reading.mode != LoadMode::streamed) return {};
+  if (options.reader) return fail(ErrorCode::invalid_argument, "plan load: LoadMode::streamed, with a reader that is not ours to tell");
+  if (planner->takes_parts()) return {};
+  return fail(ErrorCode::invalid_argument, "plan load: LoadMode::streamed, with a planner that takes whole items only");
+}
+
+/// What is touched from now on must be what is replaced.
+Status Load::check_touched(const LoadPlan& plan) {
+  if (options.reading.mode != LoadMode::streamed || destination.is_new) return {};
+  std::set<std::string> replaced;
+  for (const ReadItem& item : plan.items) replaced.insert(item.dest_index.fqn);
+  for (const std::string& key : touched) {
+    if (MUTATE("load.leave_touched", replaced.contains(key), true)) continue;
+    MARK("load.would_leave_values");
+    return fail(ErrorCode::invalid_argument,
+                "plan load: \"{}\" may hold values of a damaged checkpoint, and this one has none for it; LoadMode::all_or_nothing can "
+                "fall back here",
+                key);
+  }
+  touched = std::move(replaced);
+  return {};
+}
+
 Result<LoadPlan> Load::plan_locally(const Role& role) {
   session.env().enter("load plan");
   TRY(before);
+  TRY(check_streaming());
   TRY(reader->reset());
   metadata = TRY(reader->read_metadata(role));
-  filled = TRY(destination(metadata, role));
+  filled = TRY(destination.make(metadata, role));
   view = TRY(view_to_load(*filled, metadata, options.keys, options.only, role.rank, role.world_size));
   TRY(planner->set_up_planner(*view.state, metadata, role.is_coordinator));
   TRY(reader->set_up_storage_reader(metadata, role));
   LoadPlan plan = TRY(planner->create_local_plan());
+  TRY(check_touched(plan));
   return reader->prepare_local_plan(std::move(plan));
 }
 
@@ -214,9 +248,11 @@ Checkpointed<Loaded> load_newest_intact(Session& session, const Destination& des
   if (!choice) return tl::unexpected(std::move(choice).error());
   Loaded loaded;
   loaded.skipped = choice->damaged;
+  std::set<std::string> touched;
   for (const std::string& directory : choice->directories) {
     const auto reader = std::make_shared<SegmentReader>(session.env(), session.staging(), directory, options.reading);
     Load hooks{session, options, destination, planner_of(options), reader, before};
+    hooks.touched = std::move(touched);
     Checkpointed<void> done = run(hooks, end);
     if (done) {
       loaded.directory = directory;
@@ -227,6 +263,7 @@ Checkpointed<Loaded> load_newest_intact(Session& session, const Destination& des
     }
     if (options.directory || !is_damage(done.error())) return tl::unexpected(std::move(done).error());
     MARK("load.fell_back");
+    touched = std::move(hooks.touched);
     loaded.skipped.push_back(fmt::format("{}: {}", directory, to_string(done.error())));
   }
   FailureMap failures;
@@ -259,23 +296,31 @@ Checkpointed<Loaded> load_into(Session& session, const Destination& destination,
 }  // namespace
 
 Checkpointed<Loaded> load(Session& session, StateDict& destination, const LoadOptions& options) {
-  return load_into(session, [&](const Metadata&, const Role&) -> Result<StateDict*> { return &destination; }, options);
+  return load_into(session, {[&](const Metadata&, const Role&) -> Result<StateDict*> { return &destination; }}, options);
 }
 
 Checkpointed<NewlyLoaded> load_new(Session& session, const NewStateOptions& made, const LoadOptions& options) {
   NewlyLoaded loaded;
+  const auto drop_state = [&] {
+    // A device, or a task that places, may still write there.
+    if (!session.unfinished().empty())
+      session.retain(std::make_shared<std::vector<std::shared_ptr<std::byte[]>>>(std::move(loaded.made.memory)));
+    loaded.made = {};
+  };
   const auto make = [&](const Metadata& metadata, const Role& role) -> Result<StateDict*> {
     if (!options.keys.empty())
       return fail(ErrorCode::invalid_argument, "plan load: LoadOptions::keys renames the keys of a destination; load_new() has none yet");
-    loaded.made = {};  // of a checkpoint that turned out to be damaged
+    drop_state();  // of a checkpoint that turned out to be damaged
     loaded.made = TRY(make_state(metadata, options.only, made, role.rank, role.world_size));
     return &loaded.made.state;
   };
-  Checkpointed<Loaded> done = load_into(session, make, options);
-  if (!done && !session.unfinished().empty()) {  // a device may still write there
-    session.retain(std::make_shared<std::vector<std::shared_ptr<std::byte[]>>>(std::move(loaded.made.memory)));
+  LoadOptions how = options;
+  if (!how.reader && planner_of(how)->takes_parts()) how.reading.mode = LoadMode::streamed;
+  Checkpointed<Loaded> done = load_into(session, {make, true}, how);
+  if (!done) {
+    drop_state();
+    return tl::unexpected(std::move(done).error());
   }
-  if (!done) return tl::unexpected(std::move(done).error());
   loaded.loaded = *std::move(done);
   return loaded;
 }

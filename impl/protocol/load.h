@@ -1,4 +1,4 @@
-// load(): brings a checkpoint into a state dict, whatever layout it was saved from. Everything is read and verified before anything changes.
+// load(): brings a checkpoint into a state dict, whatever layout it was saved from. Every byte is verified before it is moved there.
 #pragma once
 
 #include <memory>
@@ -26,11 +26,11 @@ struct LoadOptions {
   KeyFilter only = {};             ///< the keys that are loaded, by their names in the checkpoint; other entries stay as they are
   bool all_of_checkpoint = false;  ///< a selected key of the checkpoint for which no rank has a place is an error
   port::Duration deadline = std::chrono::minutes(2);  ///< of the whole load, from the call
-  ReadPlanLimits reading = {};
+  ReadingOptions reading = {};
   /// The session keeps so much of the staging memory for its next save or load; the rest is freed.
   std::uint64_t staging_keep_bytes = 64 << 20;
   std::shared_ptr<LoadPlanner> planner = nullptr;  ///< null: DefaultLoadPlanner
-  /// Null: SegmentReader on the session's storage; else `directory` and the fallback are the reader's business.
+  /// Null: SegmentReader on the session's storage; else `directory`, `reading` and the fallback are the reader's business.
   std::shared_ptr<StorageReader> reader = nullptr;
 };
 
@@ -44,8 +44,9 @@ struct Loaded {
 /// Fills the tensors of `destination` and replaces its byte values. Every rank of the session calls it, with equal options.
 /// A destination key that the checkpoint lacks is an error of its rank, and a key of `only` that no destination has one of the coordinator, unless
 /// plan.strict is false: then both are told in Loaded::keys.
-/// Errors: the same on every rank: step "choose", "plan", "read" or "place", and exactly the ranks that failed; the destination is as it was,
-/// unless the step is "place". No checkpoint at all is not_found; checkpoints of which none is intact are corrupt: different answers.
+/// Errors: the same on every rank: step "choose", "plan", "read" or "place", and exactly the ranks that failed. The destination is as it was, unless the step
+/// is "place", or the load is streamed and the step or an attempt before it is "read". A streamed load falls back only to a checkpoint that replaces all that a
+/// damaged one may have left. No checkpoint at all is not_found; checkpoints of which none is intact are corrupt: different answers.
 /// Blocks: at most options.deadline. After that nothing writes to the tensors, unless Session::unfinished() says that a device has not let go of
 /// them: then they must stay allocated until it has.
 Checkpointed<Loaded> load(Session& session, StateDict& destination, const LoadOptions& options);
@@ -54,7 +55,8 @@ struct NewlyLoaded {
   NewState made;
   Loaded loaded;
 };
-/// The same without a template: the state dict is made from what the checkpoint holds, on host memory of its own (new_state.h).
+/// The same without a template: the state dict is made from what the checkpoint holds, on host memory of its own (new_state.h). Streamed, if the planner
+/// takes parts: of a load that fails nothing is left in any case.
 /// Errors: as load(); out_of_memory; invalid_argument when options.keys holds a rule.
 Checkpointed<NewlyLoaded> load_new(Session& session, const NewStateOptions& made, const LoadOptions& options);
 

@@ -33,8 +33,8 @@ class SavePlanner {
 };
 
 /// Order of calls in a load, on each rank: set_up_planner, create_local_plan, [coordinator: create_global_plan], finish_plan, then for every item
-/// load_tensor, or resolve_tensor and commit_tensor, or load_bytes. Nothing of the destination changes before place(). Errors as of a SavePlanner;
-/// only place() may block.
+/// load_tensor, or resolve_tensor and commit_tensor, or load_bytes; last place(), and in a streamed load also in between. Nothing of the destination
+/// changes but in place(). Errors as of a SavePlanner; only place() may block.
 class LoadPlanner {
  public:
   virtual ~LoadPlanner() = default;
@@ -60,10 +60,14 @@ class LoadPlanner {
   /// For a reader that has the item's bytes in memory already: `parts` together are all of it, and `owner` keeps them. Saves a copy where it is
   /// overridden; here it copies to resolve_tensor()'s memory and commits.
   virtual Status load_tensor(const ReadItem& item, const std::vector<Part>& parts, std::shared_ptr<const void> owner);
+  /// Whether load_tensor may be called several times for an item, each time with other parts of it, and place() between these calls: what a streamed
+  /// load does. A planner that overrides neither says no.
+  virtual bool takes_parts() const { return false; }
   /// The whole value of a byte item, verified.
   virtual Status load_bytes(const ReadItem& item, Bytes value) = 0;
 
-  /// Called once every rank has read everything: moves what was read to the destination. Blocks: at most until `deadline`.
+  /// Moves what was read since the last call to the destination. Called once every rank has read everything, and in a streamed load also before. Blocks: at
+  /// most until `deadline`.
   virtual Status place(const port::Env& env, port::Deadline deadline) = 0;
 };
 

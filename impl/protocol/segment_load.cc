@@ -4,13 +4,14 @@
 #include <limits>
 
 #include "impl/core/mark.h"
+#include "impl/core/mesh_layout.h"
 #include "impl/core/mutate.h"
 
 namespace holdfast::protocol {
 namespace {
 
-constexpr std::size_t readers = 4;      // so that the disk has work while one of them waits for its turn on a busy processor
-constexpr std::size_t reads_ahead = 8;  // of what is verified
+constexpr std::size_t readers = 4;        // so that the disk has work while one of them waits for its turn on a busy processor
+constexpr std::size_t windows_ahead = 8;  // of the one that is verified
 
 /// Calls call(chunk element index, elements) for each innermost run of a sub-box of a row-major chunk.
 template <typename Call>
@@ -26,20 +27,6 @@ void for_each_row(const Dims& chunk_size, const Dims& offset, const Dims& length
 
 std::int64_t volume_of(const Dims& sizes) { return volume({sizes.data(), sizes.size()}); }
 
-/// Where element `number` of a row-major box lies.
-Dims position(std::int64_t number, const Dims& sizes) {
-  Dims at(sizes.size(), 0);
-  for (std::size_t d = sizes.size(); d-- > 0; number /= sizes[d]) at[d] = number % sizes[d];
-  return at;
-}
-
-/// The size of a run of `elements` that covers whole inner dimensions of `sizes`.
-Dims run_size(std::int64_t elements, const Dims& sizes) {
-  Dims size(sizes.size(), 1);
-  for (std::size_t d = sizes.size(); d-- > 0 && elements > 1; elements /= sizes[d]) size[d] = sizes[d];
-  return size;
-}
-
 }  // namespace
 
 SegmentLoad::SegmentLoad(const port::Env& env, std::shared_ptr<StagingPool> pool, SegmentLoadOptions options)
@@ -53,22 +40,25 @@ std::shared_ptr<SegmentLoad> SegmentLoad::make(const port::Env& env, std::shared
 Status SegmentLoad::add(const format::SegmentRecord& segment, std::vector<Want> wants) {
   SegmentFile file = TRY(SegmentFile::open(env_.storage, options_.directory, segment, options_.deadline));
   Source& source = sources_.emplace_back(Source{std::move(file), std::move(wants), {}});
-  for (const Want& want : source.wants) {
+  for (std::size_t i = 0; i < source.wants.size(); ++i) {
+    const Want& want = source.wants[i];
     const Result<std::size_t> tensor = source.file.find(want.item->storage_index.fqn, *want.tensor, want.chunk);
     if (!tensor) return fail(within(tensor.error(), "load {}", to_string(want.item->storage_index)));
-    source.tensors.push_back(*tensor);
+    source.wants_of.emplace(*tensor, i);
     bytes_needed_ += static_cast<std::uint64_t>(volume_of(want.item->lengths)) * size_bytes(want.tensor->dtype);
   }
-  add_reads(sources_.size() - 1, source.file.header().layout, wanted_blocks(source), options_.limits, plan_);
+  std::uint64_t window_bytes = options_.reading.window_bytes;
+  if (streams()) window_bytes = std::min(window_bytes, options_.reading.staging_budget_bytes / 2);
+  add_reads(sources_.size() - 1, source.file.header().layout, wanted_blocks(source), window_bytes, plan_);
   return {};
 }
 
 std::vector<bool> SegmentLoad::wanted_blocks(const Source& source) const {
   const format::SegmentLayout& layout = source.file.header().layout;
   std::vector<bool> wanted(layout.block_count(), false);
-  for (std::size_t i = 0; i < source.wants.size(); ++i) {
-    const Want& want = source.wants[i];
-    const std::uint64_t first_block = layout.tensors[source.tensors[i]].first_block;
+  for (const auto& [tensor, number] : source.wants_of) {
+    const Want& want = source.wants[number];
+    const std::uint64_t first_block = layout.tensors[tensor].first_block;
     const std::uint64_t element_bytes = size_bytes(want.tensor->dtype);
     for_each_row(want.chunk.size, want.item->storage_offset, want.item->lengths, [&](std::int64_t element, std::int64_t elements) {
       const std::uint64_t begin = static_cast<std::uint64_t>(element) * element_bytes;
@@ -79,35 +69,40 @@ std::vector<bool> SegmentLoad::wanted_blocks(const Source& source) const {
   return wanted;
 }
 
-Status SegmentLoad::read() {
-  arenas_.resize(plan_.arena_bytes.size());
-  done_.resize(plan_.reads.size());
-  if (plan_.bytes > options_.limits.read_bytes) return read_ahead();
-  for (std::size_t read = 0; read < plan_.reads.size(); ++read) {
-    TRY(take_memory(read));
-    TRY(perform(read));
-    TRY(check_runs(read));
+Status SegmentLoad::read(LoadPlanner& planner) {
+  memory_.resize(plan_.windows.size());
+  done_.resize(plan_.windows.size());
+  TRY(plan_.bytes > options_.reading.window_bytes ? read_ahead(planner) : read_here(planner));
+  return streams() ? Status() : hand_over_all(planner);
+}
+
+Status SegmentLoad::read_here(LoadPlanner& planner) {
+  for (std::size_t window = 0; window < plan_.windows.size(); ++window) {
+    TRY(take_memory(window));
+    TRY(perform(window));
+    TRY(take_in(window, planner));
   }
   return {};
 }
 
-Status SegmentLoad::read_ahead() {
+Status SegmentLoad::read_ahead(LoadPlanner& planner) {
   MARK("segment_load.read_ahead");
+  const std::size_t windows = plan_.windows.size();
   std::vector<port::Future<void>> tasks;
   Status done;
-  for (std::size_t i = 0; done && i < std::min(readers, plan_.reads.size()); ++i) {
+  for (std::size_t i = 0; done && i < std::min(readers, windows); ++i) {
     auto task = port::Future<void>::run(env_.tasks, "read", [self = shared_from_this()] { return self->perform_reads(); });
     if (task) tasks.push_back(*std::move(task));
     if (!task) done = fail(std::move(task).error());
   }
   std::size_t begun = 0;
-  for (std::size_t read = 0; done && read < plan_.reads.size(); ++read) {
-    for (; done && begun < std::min(plan_.reads.size(), read + reads_ahead); ++begun) {
+  for (std::size_t window = 0; done && window < windows; ++window) {
+    for (; done && begun < std::min(windows, window + windows_ahead) && has_room(begun); ++begun) {
       done = take_memory(begun);
       if (done) done = pipe_.push(begun);
     }
-    if (done) done = await(read);
-    if (done) done = check_runs(read);
+    if (done) done = await(window);
+    if (done) done = take_in(window, planner);
   }
   if (!done) pipe_.fail(done.error());
   pipe_.close();
@@ -118,9 +113,44 @@ Status SegmentLoad::read_ahead() {
   return done;
 }
 
-Status SegmentLoad::await(std::size_t read) {
+/// Whether the memory of one more window may be taken now. Waiting for it would be waiting for ourselves.
+bool SegmentLoad::has_room(std::size_t window) const {
+  return !streams() || held_bytes_ == 0 || held_bytes_ + plan_.windows[window].memory_bytes <= options_.reading.staging_budget_bytes;
+}
+
+Status SegmentLoad::take_memory(std::size_t window) {
+  const std::uint64_t bytes = plan_.windows[window].memory_bytes;
+  const std::uint64_t budget = streams() ? options_.reading.staging_budget_bytes : std::numeric_limits<std::uint64_t>::max();
+  memory_[window] = TRY(pool_->acquire(bytes, budget, options_.deadline));
+  held_bytes_ += bytes;
+  return {};
+}
+
+Status SegmentLoad::perform(std::size_t window) {
+  std::vector<port::ReadPiece> pieces;
+  const port::Buffer& memory = memory_[window];
+  for (const ReadPlan::Piece& piece : plan_.windows[window].pieces)
+    pieces.push_back({piece.offset, memory.bytes.subspan(piece.at, piece.bytes), memory.owner});
+  return env_.storage.read_all(sources_[plan_.windows[window].source].file.id(), pieces, options_.deadline);
+}
+
+Status SegmentLoad::perform_reads() {
+  for (;;) {
+    Result<std::optional<std::size_t>> window = pipe_.pop(options_.deadline);
+    if (!window) return fail(std::move(window).error());
+    if (!*window) return {};
+    const Status performed = perform(**window);
+    monitor_->change([&] {
+      if (performed) done_[**window] = true;
+      if (!performed && !failure_) failure_ = performed.error();
+    });
+    TRY(performed);
+  }
+}
+
+Status SegmentLoad::await(std::size_t window) {
   bool done = false;
-  const auto is_done = [&] { return done = done_[read] || MUTATE("segment_load.skip_wait", false, true); };
+  const auto is_done = [&] { return done = done_[window] || MUTATE("segment_load.skip_wait", false, true); };
   monitor_->change(is_done);
   if (!done) TRY(monitor_->wait("a read", [&] { return is_done() || failure_; }, options_.deadline));
   std::optional<Error> failure;
@@ -128,101 +158,81 @@ Status SegmentLoad::await(std::size_t read) {
   return failure ? Status(fail(*std::move(failure))) : Status();
 }
 
-Status SegmentLoad::take_memory(std::size_t read) {
-  for (const ReadPlan::Piece& piece : plan_.reads[read].pieces) {
-    port::Buffer& arena = arenas_[piece.arena];
-    if (arena.owner) continue;
-    arena = TRY(pool_->acquire(plan_.arena_bytes[piece.arena], std::numeric_limits<std::uint64_t>::max(), options_.deadline));
-  }
+/// Verifies a window that is read; streamed, moves what it holds to the destination and lets its memory go.
+Status SegmentLoad::take_in(std::size_t window, LoadPlanner& planner) {
+  TRY(check_blocks(window));
+  if (!streams()) return {};
+  MARK("segment_load.streamed");
+  Parts parts;
+  append_parts(window, parts);
+  TRY(hand_over(parts, memory_[window].owner, planner));
+  Status placed = planner.place(env_, options_.deadline);
+  // What is stored is intact: no reason to take an older checkpoint.
+  if (!placed && placed.error().code == ErrorCode::corrupt) placed.error().code = ErrorCode::io_error;
+  TRY(placed);
+  memory_[window] = {};
+  held_bytes_ -= plan_.windows[window].memory_bytes;
   return {};
 }
 
-Status SegmentLoad::perform(std::size_t read) {
-  std::vector<port::ReadPiece> pieces;
-  for (const ReadPlan::Piece& piece : plan_.reads[read].pieces) {
-    const port::Buffer& arena = arenas_[piece.arena];
-    pieces.push_back({piece.offset, arena.bytes.subspan(piece.arena_offset, piece.bytes), arena.owner});
-  }
-  return env_.storage.read_all(sources_[plan_.reads[read].source].file.id(), pieces, options_.deadline);
-}
-
-Status SegmentLoad::perform_reads() {
-  for (;;) {
-    Result<std::optional<std::size_t>> read = pipe_.pop(options_.deadline);
-    if (!read) return fail(std::move(read).error());
-    if (!*read) return {};
-    const Status performed = perform(**read);
-    monitor_->change([&] {
-      if (performed) done_[**read] = true;
-      if (!performed && !failure_) failure_ = performed.error();
-    });
-    TRY(performed);
-  }
-}
-
-/// Verifies the blocks that are there once the reads up to `read` are done: memory fills in the order of the reads.
-Status SegmentLoad::check_runs(std::size_t read) {
-  const ReadPlan::Piece& last = plan_.reads[read].pieces.back();
-  const std::pair filled(last.arena, last.arena_offset + last.bytes);
-  for (; checked_runs_ < plan_.runs.size(); ++checked_runs_, checked_blocks_ = 0) {
-    const ReadPlan::Run& run = plan_.runs[checked_runs_];
-    const SegmentFile& file = sources_[run.source].file;
-    for (; run.first_block + checked_blocks_ < run.end_block; ++checked_blocks_) {
-      const std::size_t number = run.first_block + checked_blocks_;
+Status SegmentLoad::check_blocks(std::size_t window) const {
+  const SegmentFile& file = sources_[plan_.windows[window].source].file;
+  for (const ReadPlan::Run& run : plan_.windows[window].runs) {
+    for (std::size_t number = run.first_block; number < run.end_block; ++number) {
       const format::SegmentBlock block = file.header().layout.block(number);
-      const std::uint64_t at = block.offset - run.begin;
-      if (std::pair(run.arena, run.arena_offset + at + block.bytes) > filled) return {};
-      TRY(file.check_block(number, {address(run) + at, block.bytes}));
+      TRY(file.check_block(number, memory_[window].bytes.subspan(run.at + block.offset - run.begin, block.bytes)));
     }
   }
   return {};
 }
 
-Status SegmentLoad::hand_over(LoadPlanner& planner) const {
-  CHECK(checked_runs_ == plan_.runs.size(), "{} of {} runs are verified", checked_runs_, plan_.runs.size());
-  const auto owner = std::make_shared<std::vector<port::Buffer>>(arenas_);
+/// What a window holds of the items: of each of its runs, which are flat ranges of a chunk, the boxes that meet the item.
+void SegmentLoad::append_parts(std::size_t number, Parts& parts) const {
+  const ReadPlan::Window& window = plan_.windows[number];
+  const Source& source = sources_[window.source];
+  for (const ReadPlan::Run& run : window.runs) {
+    const format::SegmentTensor& tensor = source.file.header().layout.tensors[run.tensor];
+    const auto element_bytes = size_bytes(tensor.dtype);
+    std::vector<LocalBox> boxes;  // of the chunk
+    append_flat_range({Dims(tensor.box.size.size(), 0), tensor.box.size},
+                      static_cast<std::int64_t>((run.begin - tensor.offset) / element_bytes),
+                      static_cast<std::int64_t>((run.end - tensor.offset) / element_bytes), 0, boxes);
+    const StridedBlock chunk = packed_block(memory_[number].bytes.data() + run.at, tensor.box.size, element_bytes);
+    const auto [first, end] = source.wants_of.equal_range(run.tensor);
+    for (auto want = first; want != end; ++want) {
+      const ReadItem& item = *source.wants[want->second].item;
+      std::vector<LoadPlanner::Part>& of_item = parts[{window.source, want->second}];
+      for (const LocalBox& local : boxes) {
+        const std::optional<Box> held = intersection(local.box, {item.storage_offset, item.lengths});
+        if (!held) continue;
+        // The box begins at its first element: local.start of the run, and from there as in the chunk.
+        Dims offset = held->offset;
+        std::int64_t at = local.start * element_bytes;
+        for (std::size_t d = 0; d < offset.size(); ++d) {
+          at += (offset[d] - local.box.offset[d]) * chunk.strides_bytes[d];
+          offset[d] -= item.storage_offset[d];
+        }
+        of_item.push_back({std::move(offset), {chunk.data + at, held->size, chunk.strides_bytes, element_bytes}});
+      }
+    }
+  }
+}
+
+Status SegmentLoad::hand_over(const Parts& parts, const std::shared_ptr<const void>& owner, LoadPlanner& planner) const {
+  for (const auto& [number, of_item] : parts) {
+    if (of_item.size() > 1) MARK("segment_load.item_in_parts");
+    TRY(planner.load_tensor(*sources_[number.first].wants[number.second].item, of_item, owner));
+  }
+  return {};
+}
+
+Status SegmentLoad::hand_over_all(LoadPlanner& planner) const {
+  Parts parts;
   for (std::size_t source = 0; source < sources_.size(); ++source) {
-    for (std::size_t want = 0; want < sources_[source].wants.size(); ++want) {
-      std::vector<LoadPlanner::Part> parts;
-      append_parts(source, want, parts);
-      TRY(planner.load_tensor(*sources_[source].wants[want].item, parts, owner));
-    }
+    for (std::size_t want = 0; want < sources_[source].wants.size(); ++want) parts[{source, want}];  // those without an element, too
   }
-  return {};
-}
-
-/// The item as one part where its bytes lie in one run, else row by row.
-void SegmentLoad::append_parts(std::size_t number, std::size_t which, std::vector<LoadPlanner::Part>& parts) const {
-  const Source& source = sources_[number];
-  const Want& want = source.wants[which];
-  const Dims& lengths = want.item->lengths;
-  if (volume_of(lengths) == 0) return;
-  const format::SegmentTensor& tensor = source.file.header().layout.tensors[source.tensors[which]];
-  const auto part = [&](std::uint64_t begin, std::uint64_t end, std::int64_t first, const Dims& sizes) {
-    const auto place = [](const ReadPlan::Run& run) { return std::pair(run.source, run.begin); };
-    const ReadPlan::Run& run = *std::prev(std::ranges::upper_bound(plan_.runs, std::pair(number, begin), {}, place));
-    if (end > run.end) return false;
-    StridedBlock memory = packed_block(nullptr, want.chunk.size, size_bytes(want.tensor->dtype));
-    memory.data = address(run) + (begin - run.begin);
-    memory.sizes = sizes;
-    parts.push_back({position(first, lengths), std::move(memory)});
-    return true;
-  };
-  const StridedBlock chunk = packed_block(nullptr, want.chunk.size, size_bytes(want.tensor->dtype));
-  std::uint64_t begin = tensor.offset, end = tensor.offset + chunk.element_bytes;
-  for (std::size_t d = 0; d < lengths.size(); ++d) {
-    begin += static_cast<std::uint64_t>(want.item->storage_offset[d] * chunk.strides_bytes[d]);
-    end += static_cast<std::uint64_t>((want.item->storage_offset[d] + lengths[d] - 1) * chunk.strides_bytes[d]);
-  }
-  if (part(begin, end, 0, lengths)) return;
-  MARK("segment_load.rows_apart");
-  std::int64_t first = 0;
-  for_each_row(want.chunk.size, want.item->storage_offset, lengths, [&](std::int64_t element, std::int64_t elements) {
-    const std::uint64_t at = tensor.offset + static_cast<std::uint64_t>(element) * chunk.element_bytes;
-    const bool whole_row = part(at, at + static_cast<std::uint64_t>(elements) * chunk.element_bytes, first, run_size(elements, lengths));
-    CHECK(whole_row, "the blocks of {} are not all there", to_string(want.item->storage_index));
-    first += elements;
-  });
+  for (std::size_t window = 0; window < plan_.windows.size(); ++window) append_parts(window, parts);
+  return hand_over(parts, std::make_shared<std::vector<port::Buffer>>(memory_), planner);
 }
 
 }  // namespace holdfast::protocol

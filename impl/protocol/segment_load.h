@@ -1,14 +1,16 @@
 // What one rank reads of a load: whole blocks of the segments of one attempt, each block once and verified before anything else sees a byte of it.
 //
-//   readers: files -> staging memory, several reads at once; meanwhile the caller verifies what has come, in the order of the files
+//   readers: files -> windows of staging memory, several at once; meanwhile the caller verifies what has come, in the order of the files
 //
-// The bytes stay where they were read; the planner gets views of them.
+// The planner gets views of the windows: of all when the last is verified, or of each as it is verified, whose memory is then used again.
 #pragma once
 
 #include <deque>
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "impl/port/env.h"
@@ -20,9 +22,25 @@
 
 namespace holdfast::protocol {
 
+enum class LoadMode {
+  /// Nothing of the destination changes before every rank has verified all that it reads: a load that fails leaves it as it was. All of it lies in staging
+  /// memory meanwhile, and is copied once more.
+  all_or_nothing,
+  /// What is verified is moved to the destination at once, and its staging memory is used again: what a failed load leaves is not defined. Each byte
+  /// is verified before it is moved, all the same.
+  streamed,
+};
+
+struct ReadingOptions {
+  LoadMode mode = LoadMode::all_or_nothing;
+  std::uint64_t window_bytes = 4 << 20;  ///< of one read; a window has at least one block and the pages that hold it
+  /// Streamed: staging memory that is in use at once, at least one window. A window is at most half of it.
+  std::uint64_t staging_budget_bytes = 128 << 20;
+};
+
 struct SegmentLoadOptions {
   std::string directory = {};  ///< of the attempt
-  ReadPlanLimits limits = {};
+  ReadingOptions reading = {};
   port::Deadline deadline = {};
 };
 
@@ -45,10 +63,9 @@ class SegmentLoad : public std::enable_shared_from_this<SegmentLoad> {
   };
   /// Opens a segment, of which `wants` are wanted. Errors: corrupt also when it does not hold what is wanted.
   Status add(const format::SegmentRecord& segment, std::vector<Want> wants);
-  /// Reads and verifies everything. Errors: the storage's; timeout; corrupt for a block that is not as it was written.
-  Status read();
-  /// Gives every item to the planner, with the memory that holds it.
-  Status hand_over(LoadPlanner& planner) const;
+  /// Reads and verifies everything, and gives every item to the planner with the memory that holds it; streamed, part by part, each placed at once.
+  /// Errors: the storage's; timeout; corrupt for a block that is not as it was written; the planner's.
+  Status read(LoadPlanner& planner);
 
   Volume volume() const { return {bytes_needed_, plan_.bytes}; }
 
@@ -56,19 +73,26 @@ class SegmentLoad : public std::enable_shared_from_this<SegmentLoad> {
   struct Source {
     SegmentFile file;
     std::vector<Want> wants;
-    std::vector<std::size_t> tensors;  ///< of the wants, in the segment's layout
+    std::multimap<std::size_t, std::size_t> wants_of;  ///< of a tensor of the segment's layout
   };
+  /// The parts of wants, by number of source and want.
+  using Parts = std::map<std::pair<std::size_t, std::size_t>, std::vector<LoadPlanner::Part>>;
 
   SegmentLoad(const port::Env& env, std::shared_ptr<StagingPool> pool, SegmentLoadOptions options);
+  bool streams() const { return options_.reading.mode == LoadMode::streamed; }
   std::vector<bool> wanted_blocks(const Source& source) const;
-  Status read_ahead();
-  Status await(std::size_t read);
-  Status take_memory(std::size_t read);
-  Status perform(std::size_t read);
+  Status read_here(LoadPlanner& planner);
+  Status read_ahead(LoadPlanner& planner);
+  bool has_room(std::size_t window) const;
+  Status take_memory(std::size_t window);
+  Status perform(std::size_t window);
   Status perform_reads();
-  Status check_runs(std::size_t read);
-  std::byte* address(const ReadPlan::Run& run) const { return arenas_[run.arena].bytes.data() + run.arena_offset; }
-  void append_parts(std::size_t source, std::size_t want, std::vector<LoadPlanner::Part>& parts) const;
+  Status await(std::size_t window);
+  Status take_in(std::size_t window, LoadPlanner& planner);
+  Status check_blocks(std::size_t window) const;
+  void append_parts(std::size_t window, Parts& parts) const;
+  Status hand_over(const Parts& parts, const std::shared_ptr<const void>& owner, LoadPlanner& planner) const;
+  Status hand_over_all(LoadPlanner& planner) const;
 
   port::Env env_;
   std::shared_ptr<StagingPool> pool_;
@@ -76,13 +100,12 @@ class SegmentLoad : public std::enable_shared_from_this<SegmentLoad> {
   std::deque<Source> sources_;
   ReadPlan plan_;
   std::uint64_t bytes_needed_ = 0;
-  std::vector<port::Buffer> arenas_;  ///< taken when the first read into each is due
-  std::size_t checked_runs_ = 0;      ///< how far verification is: runs, and blocks of the next
-  std::size_t checked_blocks_ = 0;
+  std::vector<port::Buffer> memory_;        ///< by window, from when its read is due until it is placed
+  std::uint64_t held_bytes_ = 0;            ///< of it
   std::shared_ptr<port::Monitor> monitor_;  ///< over done_ and failure_
-  std::vector<bool> done_;                  ///< by read
+  std::vector<bool> done_;                  ///< by window
   std::optional<Error> failure_;            ///< of a read
-  Pipe<std::size_t> pipe_;                  ///< numbers of reads
+  Pipe<std::size_t> pipe_;                  ///< numbers of windows
 };
 
 }  // namespace holdfast::protocol

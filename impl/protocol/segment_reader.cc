@@ -63,11 +63,11 @@ Status SegmentReader::read(const LoadPlan& plan, LoadPlanner& planner) {
     SegmentLoad::Want want = TRY(locate(item, records, segment));
     by_segment[segment].push_back(std::move(want));
   }
-  const auto load = SegmentLoad::make(env_, pool_, {directory_, limits_, role_.work});
+  const auto load = SegmentLoad::make(env_, pool_, {directory_, reading_, role_.work});
   for (auto& [segment, wants] : by_segment) TRY(load->add(manifest_->segment(segment), std::move(wants)));
-  TRY(load->read());
+  TRY(load->read(planner));
   volume_ = load->volume();
-  return load->hand_over(planner);
+  return {};
 }
 
 Status SegmentReader::read_value(const ReadItem& item, LoadPlanner& planner) {

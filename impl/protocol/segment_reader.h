@@ -18,8 +18,8 @@ namespace holdfast::protocol {
 
 class SegmentReader : public StorageReader {
  public:
-  SegmentReader(const port::Env& env, std::shared_ptr<StagingPool> pool, std::string directory, ReadPlanLimits limits = {})
-      : env_(env), pool_(std::move(pool)), directory_(std::move(directory)), limits_(limits) {}
+  SegmentReader(const port::Env& env, std::shared_ptr<StagingPool> pool, std::string directory, ReadingOptions reading = {})
+      : env_(env), pool_(std::move(pool)), directory_(std::move(directory)), reading_(reading) {}
 
   Result<Metadata> read_metadata(const Role& role) override;
   Status set_up_storage_reader(const Metadata& metadata, const Role& role) override;
@@ -39,7 +39,7 @@ class SegmentReader : public StorageReader {
   port::Env env_;
   std::shared_ptr<StagingPool> pool_;
   std::string directory_;
-  ReadPlanLimits limits_;
+  ReadingOptions reading_;
   Role role_;
   std::optional<format::ManifestReader> manifest_;
   Volume volume_;

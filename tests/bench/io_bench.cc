@@ -152,10 +152,11 @@ Status save_all(Job& job, std::vector<RankState>& states, std::int64_t step) {
   });
 }
 
-Status load_all(Job& job, std::vector<RankState>& states, std::vector<protocol::Volume>& volumes, bool keep) {
+Status load_all(Job& job, std::vector<RankState>& states, std::vector<protocol::Volume>& volumes, protocol::LoadMode mode, bool keep) {
   return job.run([&](protocol::Session& session, std::size_t rank) -> Status {
-    const auto loaded =
-        protocol::load(session, states[rank].dict, {.deadline = patience, .staging_keep_bytes = keep ? ~std::uint64_t{0} : 0});
+    const auto loaded = protocol::load(
+        session, states[rank].dict,
+        {.deadline = patience, .reading = {.mode = mode}, .staging_keep_bytes = keep ? ~std::uint64_t{0} : std::uint64_t{0}});
     if (loaded) volumes[rank] = loaded->volume;
     return status_of(loaded);
   });
@@ -221,7 +222,7 @@ struct Rates {
 };
 
 struct Measured {
-  Rates write_ceiling, read_ceiling, save, load, first_load, plain;
+  Rates write_ceiling, read_ceiling, save, load, whole_load, first_whole_load, plain;
   std::uint64_t bytes = 0;
 };
 
@@ -254,21 +255,27 @@ Result<Measured> measure(bool quick, int ranks) {
     counted.write_ceiling.add(TRY(ceiling->write()));
     TRY(timed(&Measured::save, [&] { return save_all(job, states, repeat + 10); }));
     if (ranks == 1) TRY(timed(&Measured::plain, [&] { return write_plainly(job, *storage, clock, states); }));
-    for (RankState& state : states) state.poison();
     counted.read_ceiling.add(TRY(ceiling->read()));
-    const std::uint64_t before = device_bytes_read();
-    TRY(timed(&Measured::load, [&] { return load_all(loading, states, volumes, true); }));
-    if (const std::uint64_t read = device_bytes_read() - before; read < found.bytes)
-      return fail(ErrorCode::io_error, "load p={}: {} of {} bytes came from the device, the rest from a cache", ranks, read, found.bytes);
-    for (std::size_t r = 0; r < states.size(); ++r) {
-      if (states[r].digest() != digests[r])
-        return fail(ErrorCode::corrupt, "load p={}: rank {} has other values than were saved", ranks, r);
-    }
+    const auto load = [&](Rates Measured::* what, Job& in, protocol::LoadMode mode) -> Status {
+      for (RankState& state : states) state.poison();
+      const std::uint64_t before = device_bytes_read();
+      TRY(timed(what, [&] { return load_all(in, states, volumes, mode, true); }));
+      if (const std::uint64_t read = device_bytes_read() - before; read < found.bytes)
+        return fail(ErrorCode::io_error, "load p={}: {} of {} bytes came from the device, the rest from a cache", ranks, read, found.bytes);
+      for (std::size_t r = 0; r < states.size(); ++r) {
+        if (states[r].digest() != digests[r])
+          return fail(ErrorCode::corrupt, "load p={}: rank {} has other values than were saved", ranks, r);
+      }
+      return {};
+    };
+    TRY(load(&Measured::load, job, protocol::LoadMode::streamed));
+    TRY(load(&Measured::whole_load, loading, protocol::LoadMode::all_or_nothing));
     const port::Deadline deadline = clock.after(patience);
     TRY(protocol::empty_directory(*storage, "", "", deadline));
-    if (repeat < 0) found.first_load = counted.load;  // its staging memory was new
+    if (repeat < 0) found.first_whole_load = counted.whole_load;  // its staging memory was new
     if (repeat < 0 && !quick) continue;
-    for (const auto what : {&Measured::write_ceiling, &Measured::read_ceiling, &Measured::save, &Measured::load, &Measured::plain}) {
+    for (const auto what :
+         {&Measured::write_ceiling, &Measured::read_ceiling, &Measured::save, &Measured::load, &Measured::whole_load, &Measured::plain}) {
       for (const double value : (counted.*what).gb_per_s) (found.*what).gb_per_s.push_back(value);
       for (const double value : (counted.*what).cpu_s_per_gb) (found.*what).cpu_s_per_gb.push_back(value);
     }
@@ -304,10 +311,12 @@ Status bench_save_load(const Request& request, int ranks) {
   report("save " + size, found.save.speed(), "GB/s", found.write_ceiling.speed());
   report("ceiling read " + size, found.read_ceiling.speed(), "GB/s", {});
   report("load " + size, found.load.speed(), "GB/s", found.read_ceiling.speed());
+  report("load all-or-nothing " + size, found.whole_load.speed(), "GB/s", found.read_ceiling.speed());
   if (ranks != 1) return {};
   report("cpu save", found.save.cpu(), "cpu s/GB", cpu_aim);
   report("cpu load", found.load.cpu(), "cpu s/GB", cpu_aim);
-  report("cpu first load", found.first_load.cpu(), "cpu s/GB", {});
+  report("cpu load all-or-nothing", found.whole_load.cpu(), "cpu s/GB", cpu_aim);
+  report("cpu first load all-or-nothing", found.first_whole_load.cpu(), "cpu s/GB", {});
   report("cpu plain write", found.plain.cpu(), "cpu s/GB", {});
   report("digest", 100 * (found.plain.speed() / found.save.speed() - 1), "percent", digest_aim);
   return bench_peer(request, found.bytes);
@@ -331,7 +340,7 @@ Status bench_reshard(const Request& request) {
     for (int r = 0; r < 3; ++r) states.emplace_back(some, 3, Rank{r});
     Job job(*storage, 3);
     std::vector<protocol::Volume> volumes(3);
-    TRY(load_all(job, states, volumes, false));
+    TRY(load_all(job, states, volumes, protocol::LoadMode::streamed, false));
     protocol::Volume sum;
     for (const protocol::Volume& volume : volumes) {
       sum.bytes_needed += volume.bytes_needed;
