@@ -78,7 +78,7 @@ Status SegmentLoad::read(LoadPlanner& planner) {
 
 Status SegmentLoad::read_here(LoadPlanner& planner) {
   for (std::size_t window = 0; window < plan_.windows.size(); ++window) {
-    TRY(take_memory(window));
+    memory_[window] = TRY(pool_->acquire(plan_.windows[window].memory_bytes, budget(), options_.deadline));
     TRY(perform(window));
     TRY(take_in(window, planner));
   }
@@ -97,10 +97,7 @@ Status SegmentLoad::read_ahead(LoadPlanner& planner) {
   }
   std::size_t begun = 0;
   for (std::size_t window = 0; done && window < windows; ++window) {
-    for (; done && begun < std::min(windows, window + windows_ahead) && has_room(begun); ++begun) {
-      done = take_memory(begun);
-      if (done) done = pipe_.push(begun);
-    }
+    done = begin_reads(window, begun);
     if (done) done = await(window);
     if (done) done = take_in(window, planner);
   }
@@ -113,17 +110,24 @@ Status SegmentLoad::read_ahead(LoadPlanner& planner) {
   return done;
 }
 
-/// Whether the memory of one more window may be taken now. Waiting for it would be waiting for ourselves.
-bool SegmentLoad::has_room(std::size_t window) const {
-  return !streams() || held_bytes_ == 0 || held_bytes_ + plan_.windows[window].memory_bytes <= options_.reading.staging_budget_bytes;
+/// Asks for reads up to windows_ahead, and for that of `window` in any case. `begun`: how many were asked for.
+Status SegmentLoad::begin_reads(std::size_t window, std::size_t& begun) {
+  for (; begun < std::min(plan_.windows.size(), window + windows_ahead); ++begun) {
+    const std::uint64_t bytes = plan_.windows[begun].memory_bytes;
+    if (begun == window) {
+      memory_[begun] = TRY(pool_->acquire(bytes, budget(), options_.deadline));
+    } else {  // what it might wait for is ours
+      std::optional<port::Buffer> memory = TRY(pool_->try_acquire(bytes, budget()));
+      if (!memory) return {};
+      memory_[begun] = *std::move(memory);
+    }
+    TRY(pipe_.push(begun));
+  }
+  return {};
 }
 
-Status SegmentLoad::take_memory(std::size_t window) {
-  const std::uint64_t bytes = plan_.windows[window].memory_bytes;
-  const std::uint64_t budget = streams() ? options_.reading.staging_budget_bytes : std::numeric_limits<std::uint64_t>::max();
-  memory_[window] = TRY(pool_->acquire(bytes, budget, options_.deadline));
-  held_bytes_ += bytes;
-  return {};
+std::uint64_t SegmentLoad::budget() const {
+  return streams() ? options_.reading.staging_budget_bytes : std::numeric_limits<std::uint64_t>::max();
 }
 
 Status SegmentLoad::perform(std::size_t window) {
@@ -171,7 +175,6 @@ Status SegmentLoad::take_in(std::size_t window, LoadPlanner& planner) {
   if (!placed && placed.error().code == ErrorCode::corrupt) placed.error().code = ErrorCode::io_error;
   TRY(placed);
   memory_[window] = {};
-  held_bytes_ -= plan_.windows[window].memory_bytes;
   return {};
 }
 
@@ -207,7 +210,7 @@ void SegmentLoad::append_parts(std::size_t number, Parts& parts) const {
         if (!held) continue;
         // The box begins at its first element: local.start of the run, and from there as in the chunk.
         Dims offset = held->offset;
-        std::int64_t at = local.start * element_bytes;
+        std::int64_t at = MUTATE("segment_load.part_of_wrong_row", local.start, 0) * element_bytes;
         for (std::size_t d = 0; d < offset.size(); ++d) {
           at += (offset[d] - local.box.offset[d]) * chunk.strides_bytes[d];
           offset[d] -= item.storage_offset[d];

@@ -83,8 +83,8 @@ class SegmentLoad : public std::enable_shared_from_this<SegmentLoad> {
   std::vector<bool> wanted_blocks(const Source& source) const;
   Status read_here(LoadPlanner& planner);
   Status read_ahead(LoadPlanner& planner);
-  bool has_room(std::size_t window) const;
-  Status take_memory(std::size_t window);
+  std::uint64_t budget() const;
+  Status begin_reads(std::size_t window, std::size_t& begun);
   Status perform(std::size_t window);
   Status perform_reads();
   Status await(std::size_t window);
@@ -101,7 +101,6 @@ class SegmentLoad : public std::enable_shared_from_this<SegmentLoad> {
   ReadPlan plan_;
   std::uint64_t bytes_needed_ = 0;
   std::vector<port::Buffer> memory_;        ///< by window, from when its read is due until it is placed
-  std::uint64_t held_bytes_ = 0;            ///< of it
   std::shared_ptr<port::Monitor> monitor_;  ///< over done_ and failure_
   std::vector<bool> done_;                  ///< by window
   std::optional<Error> failure_;            ///< of a read

@@ -8,18 +8,18 @@
 
 namespace holdfast::protocol {
 
+/// What an acquire may do at once.
+struct StagingPool::Claim {
+  port::Buffer reused = {};              ///< or none: memory may be allocated
+  std::vector<port::Buffer> freed = {};  ///< to be dropped, outside the monitor
+};
+
 struct StagingPool::State {
   std::shared_ptr<port::Monitor> monitor;  // over everything below
   std::vector<port::Buffer> idle;
   std::uint64_t held_bytes = 0;
   std::uint64_t peak_bytes = 0;
   bool closed = false;
-
-  /// What an acquire may do at once.
-  struct Claim {
-    port::Buffer reused = {};              ///< or none: `bytes` may be allocated
-    std::vector<port::Buffer> freed = {};  ///< to be dropped, outside the monitor
-  };
 
   /// Takes an idle buffer, or reserves room for a new one. False when neither can be had now.
   bool claim(std::size_t bytes, std::uint64_t budget_bytes, Claim& claim) {
@@ -85,7 +85,7 @@ StagingPool::~StagingPool() {
 Result<port::Buffer> StagingPool::acquire(std::size_t bytes, std::uint64_t budget_bytes, port::Deadline deadline) {
   if (bytes > budget_bytes)
     return fail(ErrorCode::invalid_argument, "staging: {} bytes are needed at once, the budget is {} bytes", bytes, budget_bytes);
-  State::Claim claim;
+  Claim claim;
   bool claimed = false;
   const auto try_claim = [&] { return claimed = state_->claim(bytes, budget_bytes, claim); };
   state_->monitor->change(try_claim);
@@ -93,6 +93,19 @@ Result<port::Buffer> StagingPool::acquire(std::size_t bytes, std::uint64_t budge
     MARK("staging_pool.waited");
     TRY(state_->monitor->wait("staging memory", try_claim, deadline));
   }
+  return take(bytes, std::move(claim));
+}
+
+Result<std::optional<port::Buffer>> StagingPool::try_acquire(std::size_t bytes, std::uint64_t budget_bytes) {
+  Claim claim;
+  bool claimed = false;
+  if (bytes <= budget_bytes) state_->monitor->change([&] { claimed = state_->claim(bytes, budget_bytes, claim); });
+  if (!claimed) return std::nullopt;
+  return std::optional(TRY(take(bytes, std::move(claim))));
+}
+
+/// The buffer of a claim: a reused one, or a new one.
+Result<port::Buffer> StagingPool::take(std::size_t bytes, Claim claim) {
   claim.freed.clear();
   if (claim.reused.bytes.empty()) {
     Result<port::Buffer> allocated = device_.allocate_staging(bytes);

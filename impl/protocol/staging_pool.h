@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 
 #include "impl/port/device.h"
 #include "impl/port/tasks.h"
@@ -22,6 +23,8 @@ class StagingPool {
   /// its owner is gone. Blocks until the pool, with it, holds at most `budget_bytes`, what is idle included: idle buffers are reused, or freed.
   /// Errors: invalid_argument when `bytes` alone is more than the budget; timeout; what the device says.
   Result<port::Buffer> acquire(std::size_t bytes, std::uint64_t budget_bytes, port::Deadline deadline);
+  /// The same, but none where acquire() would wait: for who holds buffers that only it can give back. Blocks for nothing but the device.
+  Result<std::optional<port::Buffer>> try_acquire(std::size_t bytes, std::uint64_t budget_bytes);
 
   /// Frees idle buffers until no more than `bytes` are held, or none is idle.
   void trim(std::uint64_t bytes);
@@ -31,6 +34,9 @@ class StagingPool {
 
  private:
   struct State;
+  struct Claim;
+  Result<port::Buffer> take(std::size_t bytes, Claim claim);
+
   port::Device& device_;
   std::shared_ptr<State> state_;  // shared with the buffers that are in use
 };

@@ -25,6 +25,8 @@ const std::vector<Mutant>& mutants() {
       {"staging_pool.budget_ignored", "more staging memory is taken than the budget allows", "S6", "streaming"},
       {"segment_write.reused_before_written", "staging is given back before it is written", "S6", "streaming"},
       {"segment_write.skip_sync", "segments are not synced before the commit record names them", "S2", "durable-after-ack"},
+      {"load.leave_touched", "a streamed load falls back to a checkpoint that leaves values of the damaged one in place", "S4", "bit-rot"},
+      {"segment_load.part_of_wrong_row", "a part of an item is taken from where the run begins", "S4", "streaming"},
       {"segment_load.skip_wait", "what was read is looked at before the read is done", "S4", "streaming"},
       {"cuda.skip_poll", "the host does not wait for the event behind a copy", "S6", "round-trip", "simgpu"},
       {"nested.int_keys_become_text", "integer keys of a map come back as text", "S4", "rule-nested"},

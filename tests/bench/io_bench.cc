@@ -14,6 +14,7 @@
 #include "impl/core/check.h"
 #include "impl/protocol/files.h"
 #include "impl/protocol/load.h"
+#include "impl/protocol/pending_save.h"
 #include "impl/protocol/pipe.h"
 #include "impl/protocol/save.h"
 #include "tests/bench/bench.h"
@@ -85,7 +86,7 @@ class RankState {
   }
 
   std::size_t bytes() const { return bytes_; }
-  ByteSpan memory() { return {data(), bytes_}; }
+  ByteSpan memory() const { return {data(), bytes_}; }
   void poison() { std::memset(memory_.get(), 0xDB, bytes_); }
   /// Of all that the rank holds.
   TensorDigest digest() const {
@@ -162,6 +163,48 @@ Status load_all(Job& job, std::vector<RankState>& states, std::vector<protocol::
   });
 }
 
+struct Rates {
+  std::vector<double> gb_per_s, cpu_s_per_gb;
+  void add(const Rate& rate) {
+    gb_per_s.push_back(rate.gb_per_s);
+    cpu_s_per_gb.push_back(rate.cpu_s_per_gb);
+  }
+  double speed() const { return median(gb_per_s); }
+  double cpu() const { return median(cpu_s_per_gb); }
+};
+
+/// An asynchronous save, and what the trainer waits for it: until the call returns.
+Status async_save_all(Job& job, std::vector<RankState>& states, std::int64_t step, Rates& stalls) {
+  return job.run([&](protocol::Session& session, std::size_t rank) -> Status {
+    const ProcessTime begin;
+    auto pending =
+        protocol::async_save(session, states[rank].dict, {.step = Step{step}, .deadline = patience, .retention = {.keep_last = 1000}});
+    const Rate rate = begin.rate(states[rank].bytes());
+    if (!pending) return status_of(pending);
+    if (rank == 0) stalls.add(rate);
+    const auto outcome = pending->wait(session.env().clock.after(patience));
+    return outcome ? status_of(*outcome) : fail(ErrorCode::timeout, "async save: no outcome in time");
+  });
+}
+
+/// What no snapshot in host memory can beat: one thread copies the state to memory that is there already.
+class Copier {
+ public:
+  explicit Copier(std::size_t bytes) : bytes_(bytes), memory_(std::aligned_alloc(huge, (bytes + huge) / huge * huge), std::free) {
+    static_cast<void>(::madvise(memory_.get(), bytes, MADV_HUGEPAGE));
+  }
+  Rate copy(const RankState& state) {
+    const ProcessTime begin;
+    std::memcpy(memory_.get(), state.memory().data(), bytes_);
+    return begin.rate(bytes_);
+  }
+
+ private:
+  static constexpr std::size_t huge = std::size_t{2} << 20;
+  std::size_t bytes_;
+  std::shared_ptr<void> memory_;
+};
+
 /// Bytes that this process has had from a device: none of them from the page cache.
 std::uint64_t device_bytes_read() {
   std::ifstream io("/proc/self/io");
@@ -211,18 +254,8 @@ Status write_plainly(Job& job, port::Storage& storage, backend::SteadyClock& clo
   });
 }
 
-struct Rates {
-  std::vector<double> gb_per_s, cpu_s_per_gb;
-  void add(const Rate& rate) {
-    gb_per_s.push_back(rate.gb_per_s);
-    cpu_s_per_gb.push_back(rate.cpu_s_per_gb);
-  }
-  double speed() const { return median(gb_per_s); }
-  double cpu() const { return median(cpu_s_per_gb); }
-};
-
 struct Measured {
-  Rates write_ceiling, read_ceiling, save, load, whole_load, first_whole_load, plain;
+  Rates write_ceiling, read_ceiling, save, load, whole_load, first_whole_load, plain, stall, first_stall, copy;
   std::uint64_t bytes = 0;
 };
 
@@ -241,8 +274,10 @@ Result<Measured> measure(bool quick, int ranks) {
   fmt::print(stderr, "io p={}: {}, {} bytes\n", ranks, storage->engine(), found.bytes);
   const auto ceiling = TRY(IoCeiling::make(folder.path(), found.bytes / (4096 * 8) * (4096 * 8), ranks));
   backend::SteadyClock clock;
-  Job job(*storage, ranks), loading(*storage, ranks);
+  Job job(*storage, ranks), loading(*storage, ranks), async(*storage, ranks);
   std::vector<protocol::Volume> volumes(states.size());
+  std::optional<Copier> copier;
+  if (ranks == 1) copier.emplace(states[0].bytes());
   const int repeats = quick ? 1 : 7;
   for (int repeat = -1; repeat < repeats; ++repeat) {  // the first, which makes memory and files known to the system, does not count
     Measured counted;
@@ -254,7 +289,11 @@ Result<Measured> measure(bool quick, int ranks) {
     };
     counted.write_ceiling.add(TRY(ceiling->write()));
     TRY(timed(&Measured::save, [&] { return save_all(job, states, repeat + 10); }));
-    if (ranks == 1) TRY(timed(&Measured::plain, [&] { return write_plainly(job, *storage, clock, states); }));
+    if (ranks == 1) {
+      TRY(timed(&Measured::plain, [&] { return write_plainly(job, *storage, clock, states); }));
+      counted.copy.add(copier->copy(states[0]));
+      TRY(async_save_all(async, states, repeat + 1000, counted.stall));
+    }
     counted.read_ceiling.add(TRY(ceiling->read()));
     const auto load = [&](Rates Measured::* what, Job& in, protocol::LoadMode mode) -> Status {
       for (RankState& state : states) state.poison();
@@ -272,10 +311,10 @@ Result<Measured> measure(bool quick, int ranks) {
     TRY(load(&Measured::whole_load, loading, protocol::LoadMode::all_or_nothing));
     const port::Deadline deadline = clock.after(patience);
     TRY(protocol::empty_directory(*storage, "", "", deadline));
-    if (repeat < 0) found.first_whole_load = counted.whole_load;  // its staging memory was new
+    if (repeat < 0) found.first_whole_load = counted.whole_load, found.first_stall = counted.stall;  // their staging memory was new
     if (repeat < 0 && !quick) continue;
-    for (const auto what :
-         {&Measured::write_ceiling, &Measured::read_ceiling, &Measured::save, &Measured::load, &Measured::whole_load, &Measured::plain}) {
+    for (const auto what : {&Measured::write_ceiling, &Measured::read_ceiling, &Measured::save, &Measured::load, &Measured::whole_load,
+                            &Measured::plain, &Measured::stall, &Measured::copy}) {
       for (const double value : (counted.*what).gb_per_s) (found.*what).gb_per_s.push_back(value);
       for (const double value : (counted.*what).cpu_s_per_gb) (found.*what).cpu_s_per_gb.push_back(value);
     }
@@ -318,6 +357,9 @@ Status bench_save_load(const Request& request, int ranks) {
   report("cpu load all-or-nothing", found.whole_load.cpu(), "cpu s/GB", cpu_aim);
   report("cpu first load all-or-nothing", found.first_whole_load.cpu(), "cpu s/GB", {});
   report("cpu plain write", found.plain.cpu(), "cpu s/GB", {});
+  report("async copy", 1 / found.copy.speed(), "s/GB", {});
+  report("async stall", 1 / found.stall.speed(), "s/GB", 1 / found.copy.speed());
+  report("async first stall", 1 / found.first_stall.speed(), "s/GB", 1 / found.copy.speed());
   report("digest", 100 * (found.plain.speed() / found.save.speed() - 1), "percent", digest_aim);
   return bench_peer(request, found.bytes);
 }
