@@ -2,6 +2,7 @@
 
 #include <cstring>
 
+#include "impl/core/block_copy.h"
 #include "impl/core/check.h"
 
 namespace holdfast {
@@ -40,32 +41,7 @@ StridedBlock narrow(const StridedBlock& block, const Dims& offset, const Dims& s
 }
 
 void copy_block(const StridedBlock& from, const StridedBlock& to) {
-  CHECK(from.sizes == to.sizes && from.element_bytes == to.element_bytes, "copy between blocks of different sizes");
-  if (from.elements() == 0) return;
-  // The innermost dimensions that lie without gaps on both sides move at once.
-  std::size_t outer = from.sizes.size();
-  std::int64_t run_bytes = from.element_bytes;
-  for (; outer > 0; --outer) {
-    const std::size_t d = outer - 1;
-    if (from.sizes[d] != 1 && (from.strides_bytes[d] != run_bytes || to.strides_bytes[d] != run_bytes)) break;
-    run_bytes *= from.sizes[d];
-  }
-  const std::byte* in = from.data;
-  std::byte* out = to.data;
-  Dims index(outer, 0);
-  for (;;) {
-    std::memcpy(out, in, static_cast<std::size_t>(run_bytes));
-    std::size_t d = outer;
-    for (;; index[d] = 0) {
-      if (d == 0) return;
-      --d;
-      in += from.strides_bytes[d];
-      out += to.strides_bytes[d];
-      if (++index[d] < from.sizes[d]) break;
-      in -= from.strides_bytes[d] * from.sizes[d];
-      out -= to.strides_bytes[d] * from.sizes[d];
-    }
-  }
+  for_each_common_run(from, to, [](std::byte* out, const std::byte* in, std::size_t bytes) { std::memcpy(out, in, bytes); });
 }
 
 }  // namespace holdfast

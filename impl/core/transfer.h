@@ -10,7 +10,11 @@ namespace holdfast {
 void pack_and_digest(const StridedBlock& source, const Box& box, const Dims& shape, DType dtype, ByteSpan destination,
                      TensorDigest* digest);
 
-/// Copies `source` to `destination`, then, unless `digest` is null, takes tensor_digest of the destination.
+/// copy_block for a destination that nobody reads soon: long runs go past the cache where the processor can do that, so the destination's old bytes are not
+/// read from memory first.
+void copy_past_cache(const StridedBlock& source, const StridedBlock& destination);
+
+/// Copies `source` to `destination`, past the cache when there is no digest to take, then, unless `digest` is null, takes tensor_digest of the destination.
 void copy_and_digest(const StridedBlock& source, const Box& box, const Dims& shape, DType dtype, const StridedBlock& destination,
                      TensorDigest* digest);
 

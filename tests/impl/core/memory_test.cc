@@ -6,6 +6,7 @@
 #include <array>
 #include <numeric>
 
+#include "impl/core/transfer.h"
 #include "tests/impl/core/random.h"
 
 namespace holdfast {
@@ -66,6 +67,23 @@ TEST(Memory, CopyMovesEveryElementBetweenAnyTwoLayouts) {
           const auto untouched = static_cast<std::size_t>(std::ranges::count(to_memory, std::byte{0xee}));
           EXPECT_EQ(untouched, to_memory.size() - written) << "bytes outside the block changed";
         }
+      }
+    }
+  }
+}
+
+TEST(Memory, CopiesPastTheCacheWhateverTheAlignment) {
+  Bytes in(12000), out(12000);
+  for (std::size_t i = 0; i < in.size(); ++i) in[i] = static_cast<std::byte>(i * 7 + i / 256);
+  for (const std::int64_t bytes : {1, 63, 4095, 4096, 4097, 4223, 9001}) {
+    for (std::size_t from = 0; from < 70; from += 23) {
+      for (std::size_t to = 0; to < 130; ++to) {
+        std::ranges::fill(out, std::byte{0xee});
+        copy_past_cache(packed_block(in.data() + from, {bytes}, 1), packed_block(out.data() + to, {bytes}, 1));
+        ASSERT_TRUE(std::equal(in.begin() + from, in.begin() + from + bytes, out.begin() + to))
+            << bytes << " from " << from << " to " << to;
+        ASSERT_EQ(std::ranges::count(out.begin(), out.begin() + to, std::byte{0xee}), static_cast<std::ptrdiff_t>(to));
+        ASSERT_EQ(std::ranges::count(out.begin() + to + bytes, out.end(), std::byte{0xee}), out.end() - (out.begin() + to + bytes));
       }
     }
   }
