@@ -59,8 +59,11 @@ std::optional<std::string> saves_within_budget(World& world, const port::Env& en
   return std::nullopt;
 }
 
-/// A block and the pages that it may touch: what a window takes at least.
-std::uint64_t smallest_window(const gen::DrawnCase& drawn) { return (drawn.block_bytes / page + 2) * page; }
+/// What a window takes at least: a block, or those that share elements, and the pages that they may touch.
+std::uint64_t smallest_window(const gen::DrawnCase& drawn) {
+  const std::uint64_t blocks = drawn.block_bytes % 16 == 0 ? 1 : 16;
+  return (blocks * drawn.block_bytes / page + 2) * page;
+}
 
 protocol::ReadingOptions reading_of(const gen::DrawnCase& drawn) {
   const std::uint64_t budget = std::max(page * (2 + drawn.seed % 9), smallest_window(drawn));

@@ -23,6 +23,7 @@ using protocol::LoadOptions;
 using protocol::NewlyLoaded;
 using protocol::NewStateOptions;
 using protocol::PendingSave;
+using protocol::ReadingOptions;
 using protocol::Recovered;
 using protocol::RecoverOptions;
 using protocol::Replicas;

@@ -13,7 +13,7 @@ namespace {
 
 #ifdef __x86_64__
 constexpr std::size_t line_bytes = 64;
-constexpr std::size_t long_bytes = 4096;  // below, what is written is likely to share pages with what is written next
+constexpr std::size_t long_bytes = 4096;  // a page; below, lines that are written in part weigh more than what is gained
 
 /// Requires: bytes > line_bytes.
 void stream_bytes(std::byte* out, const std::byte* in, std::size_t bytes) {

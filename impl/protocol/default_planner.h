@@ -28,7 +28,8 @@ class DefaultSavePlanner : public SavePlanner {
   Rank rank_;
 };
 
-/// Keeps what was read where the reader has it (or, after resolve_tensor, in memory of its own), and moves it to the destination in place().
+/// Keeps what was read where the reader has it (or, after resolve_tensor, in memory of its own), and moves it to the destination in place(). A class derived from
+/// it that needs items whole must say so in takes_parts().
 class DefaultLoadPlanner : public LoadPlanner {
  public:
   /// Above `place_alone_bytes_max` a second task helps to move what was read to its place.

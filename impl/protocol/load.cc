@@ -22,6 +22,20 @@ struct Destination {
   bool is_new = false;  ///< another one at each attempt: nothing of a damaged checkpoint stays in it
 };
 
+/// What a streamed load of a damaged checkpoint may have left values in.
+struct Touched {
+  std::string directory = {};
+  std::set<std::string> keys = {};  ///< of tensors: byte values are replaced last
+};
+
+std::set<std::string> tensor_keys(const LoadPlan& plan) {
+  std::set<std::string> keys;
+  for (const ReadItem& item : plan.items) {
+    if (item.type != ReadItemType::bytes) keys.insert(item.dest_index.fqn);
+  }
+  return keys;
+}
+
 /// The hooks of one attempt at a load on one rank.
 struct Load {
   Session& session;
@@ -34,10 +48,11 @@ struct Load {
   StateDict* filled = nullptr;
   LoadView view = {};  ///< of what is filled, as the planner sees it
   KeyReport report = {};
-  std::set<std::string> touched = {};  ///< keys of which this attempt or a damaged one before it may have left values in the destination
+  Touched touched = {};
 
   Status check_streaming() const;
-  Status check_touched(const LoadPlan& plan);
+  bool may_leave_values() const { return options.reading.mode == LoadMode::streamed && !destination.is_new; }
+  Status check_touched(const LoadPlan& plan) const;
   Result<LoadPlan> plan_locally(const Role& role);
   Result<SharedBytes> plan_message(const Result<LoadPlan>& plan) const;
   Result<comm::Answer> plan_globally(std::vector<SharedBytes> contributions);
@@ -54,20 +69,18 @@ Status Load::check_streaming() const {
   return fail(ErrorCode::invalid_argument, "plan load: LoadMode::streamed, with a planner that takes whole items only");
 }
 
-/// What is touched from now on must be what is replaced.
-Status Load::check_touched(const LoadPlan& plan) {
-  if (options.reading.mode != LoadMode::streamed || destination.is_new) return {};
-  std::set<std::string> replaced;
-  for (const ReadItem& item : plan.items) replaced.insert(item.dest_index.fqn);
-  for (const std::string& key : touched) {
+/// What was touched must be replaced.
+Status Load::check_touched(const LoadPlan& plan) const {
+  if (touched.keys.empty()) return {};
+  const std::set<std::string> replaced = tensor_keys(plan);
+  for (const std::string& key : touched.keys) {
     if (MUTATE("load.leave_touched", replaced.contains(key), true)) continue;
     MARK("load.would_leave_values");
     return fail(ErrorCode::invalid_argument,
-                "plan load: \"{}\" may hold values of a damaged checkpoint, and this one has none for it; LoadMode::all_or_nothing can "
-                "fall back here",
-                key);
+                "plan load: \"{}\" may hold values of {}, which is damaged, and the checkpoint before has none for it; a load with "
+                "LoadMode::all_or_nothing can fall back here",
+                key, touched.directory);
   }
-  touched = std::move(replaced);
   return {};
 }
 
@@ -154,6 +167,7 @@ Status Load::place(port::Deadline deadline) {
 Status Load::read(LoadPlan& plan, const Role& role) {
   session.env().enter("load read");
   plan = TRY(planner->finish_plan(std::move(plan)));
+  if (may_leave_values()) touched.keys.merge(tensor_keys(plan));
   // A reading that is given up goes on, and with it what the planner may still look at.
   const auto held = std::make_shared<std::pair<std::shared_ptr<LoadPlanner>, std::shared_ptr<StateDict>>>(planner, view.own);
   auto reading = TRY(reader->read_data(std::move(plan), std::shared_ptr<LoadPlanner>(held, planner.get())));
@@ -248,7 +262,7 @@ Checkpointed<Loaded> load_newest_intact(Session& session, const Destination& des
   if (!choice) return tl::unexpected(std::move(choice).error());
   Loaded loaded;
   loaded.skipped = choice->damaged;
-  std::set<std::string> touched;
+  Touched touched;
   for (const std::string& directory : choice->directories) {
     const auto reader = std::make_shared<SegmentReader>(session.env(), session.staging(), directory, options.reading);
     Load hooks{session, options, destination, planner_of(options), reader, before};
@@ -263,7 +277,7 @@ Checkpointed<Loaded> load_newest_intact(Session& session, const Destination& des
     }
     if (options.directory || !is_damage(done.error())) return tl::unexpected(std::move(done).error());
     MARK("load.fell_back");
-    touched = std::move(hooks.touched);
+    touched = {directory, std::move(hooks.touched.keys)};
     loaded.skipped.push_back(fmt::format("{}: {}", directory, to_string(done.error())));
   }
   FailureMap failures;
@@ -315,7 +329,7 @@ Checkpointed<NewlyLoaded> load_new(Session& session, const NewStateOptions& made
     return &loaded.made.state;
   };
   LoadOptions how = options;
-  if (!how.reader && planner_of(how)->takes_parts()) how.reading.mode = LoadMode::streamed;
+  if (!how.reader && !how.planner) how.reading.mode = LoadMode::streamed;
   Checkpointed<Loaded> done = load_into(session, {make, true}, how);
   if (!done) {
     drop_state();

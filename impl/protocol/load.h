@@ -45,7 +45,7 @@ struct Loaded {
 /// A destination key that the checkpoint lacks is an error of its rank, and a key of `only` that no destination has one of the coordinator, unless
 /// plan.strict is false: then both are told in Loaded::keys.
 /// Errors: the same on every rank: step "choose", "plan", "read" or "place", and exactly the ranks that failed. The destination is as it was, unless the step
-/// is "place", or the load is streamed and the step or an attempt before it is "read". A streamed load falls back only to a checkpoint that replaces all that a
+/// is "place", or the load is streamed and the step, or that of a damaged checkpoint before, is "read". A streamed load falls back only to a checkpoint that replaces all that a
 /// damaged one may have left. No checkpoint at all is not_found; checkpoints of which none is intact are corrupt: different answers.
 /// Blocks: at most options.deadline. After that nothing writes to the tensors, unless Session::unfinished() says that a device has not let go of
 /// them: then they must stay allocated until it has.
@@ -55,8 +55,8 @@ struct NewlyLoaded {
   NewState made;
   Loaded loaded;
 };
-/// The same without a template: the state dict is made from what the checkpoint holds, on host memory of its own (new_state.h). Streamed, if the planner
-/// takes parts: of a load that fails nothing is left in any case.
+/// The same without a template: the state dict is made from what the checkpoint holds, on host memory of its own (new_state.h). Streamed, with
+/// our own planner and reader: of a load that fails nothing is left in any case.
 /// Errors: as load(); out_of_memory; invalid_argument when options.keys holds a rule.
 Checkpointed<NewlyLoaded> load_new(Session& session, const NewStateOptions& made, const LoadOptions& options);
 

@@ -61,7 +61,7 @@ class LoadPlanner {
   /// overridden; here it copies to resolve_tensor()'s memory and commits.
   virtual Status load_tensor(const ReadItem& item, const std::vector<Part>& parts, std::shared_ptr<const void> owner);
   /// Whether load_tensor may be called several times for an item, each time with other parts of it, and place() between these calls: what a streamed
-  /// load does. A planner that overrides neither says no.
+  /// load does. place() must then let go of every owner. No, unless a planner overrides all three.
   virtual bool takes_parts() const { return false; }
   /// The whole value of a byte item, verified.
   virtual Status load_bytes(const ReadItem& item, Bytes value) = 0;

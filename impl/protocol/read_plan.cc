@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "impl/core/mutate.h"
+
 namespace holdfast::protocol {
 namespace {
 
@@ -18,6 +20,14 @@ bool joins_last(const ReadPlan::Window& window, std::uint64_t begin) {
 std::uint64_t memory_with(const ReadPlan::Window& window, std::uint64_t begin, std::uint64_t end) {
   if (!joins_last(window, begin)) return window.memory_bytes + page_up(end) - page_down(begin);
   return window.pieces.back().at + page_up(end) - window.pieces.back().offset;
+}
+
+/// Whether an element of the window's last block goes on in `block`.
+bool cuts_element(const ReadPlan::Window& window, const format::SegmentLayout& layout, std::size_t number) {
+  const format::SegmentBlock block = layout.block(number);
+  const ReadPlan::Run& last = window.runs.back();
+  const format::SegmentTensor& tensor = layout.tensors[block.tensor];
+  return last.tensor == block.tensor && last.end_block == number && (block.offset - tensor.offset) % size_bytes(tensor.dtype) != 0;
 }
 
 void add_block(ReadPlan::Window& window, const format::SegmentLayout& layout, std::size_t number) {
@@ -43,8 +53,11 @@ void add_reads(std::size_t source, const format::SegmentLayout& layout, const st
     if (!wanted[number]) continue;
     const format::SegmentBlock block = layout.block(number);
     const std::uint64_t begin = layout.header_bytes + block.offset;
-    const bool fits = plan.windows.size() > before && memory_with(plan.windows.back(), begin, begin + block.bytes) <= window_bytes;
-    if (!fits) plan.windows.push_back({source, {}, {}, 0});
+    const auto fits = [&](const ReadPlan::Window& last) {
+      return memory_with(last, begin, begin + block.bytes) <= window_bytes ||
+             MUTATE("read_plan.cuts_elements", cuts_element(last, layout, number), false);
+    };
+    if (plan.windows.size() == before || !fits(plan.windows.back())) plan.windows.push_back({source, {}, {}, 0});
     add_block(plan.windows.back(), layout, number);
   }
   for (std::size_t i = before; i < plan.windows.size(); ++i) {

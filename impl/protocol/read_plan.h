@@ -34,7 +34,8 @@ struct ReadPlan {
 };
 
 /// Adds the windows of one more segment, number `source`: of its blocks number i with wanted[i]. A window takes at most `window_bytes` of memory, unless it
-/// holds one block. Neighbouring blocks that share a page are read at once, unless a window ends between them.
+/// holds one block, or an element goes on in the next block: wanted neighbours that share an element are in one window. Neighbouring blocks that share a page are
+/// read at once, unless a window ends between them.
 void add_reads(std::size_t source, const format::SegmentLayout& layout, const std::vector<bool>& wanted, std::uint64_t window_bytes,
                ReadPlan& plan);
 

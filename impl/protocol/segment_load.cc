@@ -27,6 +27,17 @@ void for_each_row(const Dims& chunk_size, const Dims& offset, const Dims& length
 
 std::int64_t volume_of(const Dims& sizes) { return volume({sizes.data(), sizes.size()}); }
 
+/// `held`, which lies in `local` and in the item. The local box begins local.start elements from chunk.data, and has the strides of the chunk.
+LoadPlanner::Part part_of(const ReadItem& item, const LocalBox& local, const Box& held, const StridedBlock& chunk) {
+  Dims offset = held.offset;
+  std::int64_t at = MUTATE("segment_load.part_of_wrong_row", local.start, 0) * chunk.element_bytes;
+  for (std::size_t d = 0; d < offset.size(); ++d) {
+    at += (offset[d] - local.box.offset[d]) * chunk.strides_bytes[d];
+    offset[d] -= item.storage_offset[d];
+  }
+  return {std::move(offset), {chunk.data + at, held.size, chunk.strides_bytes, chunk.element_bytes}};
+}
+
 }  // namespace
 
 SegmentLoad::SegmentLoad(const port::Env& env, std::shared_ptr<StagingPool> pool, SegmentLoadOptions options)
@@ -72,13 +83,15 @@ std::vector<bool> SegmentLoad::wanted_blocks(const Source& source) const {
 Status SegmentLoad::read(LoadPlanner& planner) {
   memory_.resize(plan_.windows.size());
   done_.resize(plan_.windows.size());
+  budget_ = budget_of_windows();
+  if (streams()) TRY(hand_over_empty(planner));
   TRY(plan_.bytes > options_.reading.window_bytes ? read_ahead(planner) : read_here(planner));
   return streams() ? Status() : hand_over_all(planner);
 }
 
 Status SegmentLoad::read_here(LoadPlanner& planner) {
   for (std::size_t window = 0; window < plan_.windows.size(); ++window) {
-    memory_[window] = TRY(pool_->acquire(plan_.windows[window].memory_bytes, budget(), options_.deadline));
+    memory_[window] = TRY(pool_->acquire(plan_.windows[window].memory_bytes, budget_, options_.deadline));
     TRY(perform(window));
     TRY(take_in(window, planner));
   }
@@ -115,9 +128,9 @@ Status SegmentLoad::begin_reads(std::size_t window, std::size_t& begun) {
   for (; begun < std::min(plan_.windows.size(), window + windows_ahead); ++begun) {
     const std::uint64_t bytes = plan_.windows[begun].memory_bytes;
     if (begun == window) {
-      memory_[begun] = TRY(pool_->acquire(bytes, budget(), options_.deadline));
+      memory_[begun] = TRY(pool_->acquire(bytes, budget_, options_.deadline));
     } else {  // what it might wait for is ours
-      std::optional<port::Buffer> memory = TRY(pool_->try_acquire(bytes, budget()));
+      std::optional<port::Buffer> memory = TRY(pool_->try_acquire(bytes, budget_));
       if (!memory) return {};
       memory_[begun] = *std::move(memory);
     }
@@ -126,8 +139,11 @@ Status SegmentLoad::begin_reads(std::size_t window, std::size_t& begun) {
   return {};
 }
 
-std::uint64_t SegmentLoad::budget() const {
-  return streams() ? options_.reading.staging_budget_bytes : std::numeric_limits<std::uint64_t>::max();
+std::uint64_t SegmentLoad::budget_of_windows() const {
+  if (!streams()) return std::numeric_limits<std::uint64_t>::max();
+  std::uint64_t budget = options_.reading.staging_budget_bytes;
+  for (const ReadPlan::Window& window : plan_.windows) budget = std::max(budget, window.memory_bytes);
+  return budget;
 }
 
 Status SegmentLoad::perform(std::size_t window) {
@@ -157,8 +173,10 @@ Status SegmentLoad::await(std::size_t window) {
   const auto is_done = [&] { return done = done_[window] || MUTATE("segment_load.skip_wait", false, true); };
   monitor_->change(is_done);
   if (!done) TRY(monitor_->wait("a read", [&] { return is_done() || failure_; }, options_.deadline));
-  std::optional<Error> failure;
-  monitor_->change([&] { failure = failure_; });
+  std::optional<Error> failure;  // of another window's read, maybe: no matter to one that is there
+  monitor_->change([&] {
+    if (!done) failure = failure_;
+  });
   return failure ? Status(fail(*std::move(failure))) : Status();
 }
 
@@ -189,33 +207,27 @@ Status SegmentLoad::check_blocks(std::size_t window) const {
   return {};
 }
 
-/// What a window holds of the items: of each of its runs, which are flat ranges of a chunk, the boxes that meet the item.
+/// What a window holds of the items: of each of its runs, which are flat ranges of a chunk, the boxes that meet the item. A block may end within an
+/// element: the elements that a run holds in part are none that an item wants of it.
 void SegmentLoad::append_parts(std::size_t number, Parts& parts) const {
   const ReadPlan::Window& window = plan_.windows[number];
   const Source& source = sources_[window.source];
   for (const ReadPlan::Run& run : window.runs) {
     const format::SegmentTensor& tensor = source.file.header().layout.tensors[run.tensor];
-    const auto element_bytes = size_bytes(tensor.dtype);
+    const std::uint32_t element_bytes = size_bytes(tensor.dtype);
+    const std::uint64_t begin = run.begin - tensor.offset;
+    const auto first = static_cast<std::int64_t>((begin + element_bytes - 1) / element_bytes);
+    const auto end = static_cast<std::int64_t>((run.end - tensor.offset) / element_bytes);
     std::vector<LocalBox> boxes;  // of the chunk
-    append_flat_range({Dims(tensor.box.size.size(), 0), tensor.box.size},
-                      static_cast<std::int64_t>((run.begin - tensor.offset) / element_bytes),
-                      static_cast<std::int64_t>((run.end - tensor.offset) / element_bytes), 0, boxes);
-    const StridedBlock chunk = packed_block(memory_[number].bytes.data() + run.at, tensor.box.size, element_bytes);
-    const auto [first, end] = source.wants_of.equal_range(run.tensor);
-    for (auto want = first; want != end; ++want) {
+    append_flat_range({Dims(tensor.box.size.size(), 0), tensor.box.size}, first, end, 0, boxes);
+    std::byte* const memory = memory_[number].bytes.data() + run.at + (static_cast<std::uint64_t>(first) * element_bytes - begin);
+    const StridedBlock chunk = packed_block(memory, tensor.box.size, element_bytes);
+    const auto [first_want, end_want] = source.wants_of.equal_range(run.tensor);
+    for (auto want = first_want; want != end_want; ++want) {
       const ReadItem& item = *source.wants[want->second].item;
-      std::vector<LoadPlanner::Part>& of_item = parts[{window.source, want->second}];
       for (const LocalBox& local : boxes) {
         const std::optional<Box> held = intersection(local.box, {item.storage_offset, item.lengths});
-        if (!held) continue;
-        // The box begins at its first element: local.start of the run, and from there as in the chunk.
-        Dims offset = held->offset;
-        std::int64_t at = MUTATE("segment_load.part_of_wrong_row", local.start, 0) * element_bytes;
-        for (std::size_t d = 0; d < offset.size(); ++d) {
-          at += (offset[d] - local.box.offset[d]) * chunk.strides_bytes[d];
-          offset[d] -= item.storage_offset[d];
-        }
-        of_item.push_back({std::move(offset), {chunk.data + at, held->size, chunk.strides_bytes, element_bytes}});
+        if (held) parts[{window.source, want->second}].push_back(part_of(item, local, *held, chunk));
       }
     }
   }
@@ -227,6 +239,17 @@ Status SegmentLoad::hand_over(const Parts& parts, const std::shared_ptr<const vo
     TRY(planner.load_tensor(*sources_[number.first].wants[number.second].item, of_item, owner));
   }
   return {};
+}
+
+/// Items without elements are in no window.
+Status SegmentLoad::hand_over_empty(LoadPlanner& planner) const {
+  Parts parts;
+  for (std::size_t source = 0; source < sources_.size(); ++source) {
+    for (std::size_t want = 0; want < sources_[source].wants.size(); ++want) {
+      if (volume_of(sources_[source].wants[want].item->lengths) == 0) parts[{source, want}];
+    }
+  }
+  return hand_over(parts, nullptr, planner);
 }
 
 Status SegmentLoad::hand_over_all(LoadPlanner& planner) const {

@@ -5,6 +5,7 @@
 // The planner gets views of the windows: of all when the last is verified, or of each as it is verified, whose memory is then used again.
 #pragma once
 
+#include <cstdint>
 #include <deque>
 #include <map>
 #include <memory>
@@ -22,7 +23,7 @@
 
 namespace holdfast::protocol {
 
-enum class LoadMode {
+enum class LoadMode : std::uint8_t {
   /// Nothing of the destination changes before every rank has verified all that it reads: a load that fails leaves it as it was. All of it lies in staging
   /// memory meanwhile, and is copied once more.
   all_or_nothing,
@@ -34,7 +35,7 @@ enum class LoadMode {
 struct ReadingOptions {
   LoadMode mode = LoadMode::all_or_nothing;
   std::uint64_t window_bytes = 4 << 20;  ///< of one read; a window has at least one block and the pages that hold it
-  /// Streamed: staging memory that is in use at once, at least one window. A window is at most half of it.
+  /// Streamed: staging memory that is held at once; windows are cut to half of it. One window is held in any case, of a block that is longer, too.
   std::uint64_t staging_budget_bytes = 128 << 20;
 };
 
@@ -55,7 +56,7 @@ class SegmentLoad : public std::enable_shared_from_this<SegmentLoad> {
  public:
   static std::shared_ptr<SegmentLoad> make(const port::Env& env, std::shared_ptr<StagingPool> pool, SegmentLoadOptions options);
 
-  /// An item and the chunk that it is read from. Item and metadata live until hand_over() is over.
+  /// An item and the chunk that it is read from. Item and metadata live until read() is over.
   struct Want {
     const ReadItem* item;
     const TensorMetadata* tensor;
@@ -83,7 +84,7 @@ class SegmentLoad : public std::enable_shared_from_this<SegmentLoad> {
   std::vector<bool> wanted_blocks(const Source& source) const;
   Status read_here(LoadPlanner& planner);
   Status read_ahead(LoadPlanner& planner);
-  std::uint64_t budget() const;
+  std::uint64_t budget_of_windows() const;
   Status begin_reads(std::size_t window, std::size_t& begun);
   Status perform(std::size_t window);
   Status perform_reads();
@@ -93,6 +94,7 @@ class SegmentLoad : public std::enable_shared_from_this<SegmentLoad> {
   void append_parts(std::size_t window, Parts& parts) const;
   Status hand_over(const Parts& parts, const std::shared_ptr<const void>& owner, LoadPlanner& planner) const;
   Status hand_over_all(LoadPlanner& planner) const;
+  Status hand_over_empty(LoadPlanner& planner) const;
 
   port::Env env_;
   std::shared_ptr<StagingPool> pool_;
@@ -100,6 +102,7 @@ class SegmentLoad : public std::enable_shared_from_this<SegmentLoad> {
   std::deque<Source> sources_;
   ReadPlan plan_;
   std::uint64_t bytes_needed_ = 0;
+  std::uint64_t budget_ = 0;
   std::vector<port::Buffer> memory_;        ///< by window, from when its read is due until it is placed
   std::shared_ptr<port::Monitor> monitor_;  ///< over done_ and failure_
   std::vector<bool> done_;                  ///< by window

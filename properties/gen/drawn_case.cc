@@ -63,7 +63,7 @@ rc::Gen<DrawnCase> drawn_cases(int ranks_max) {
     drawn.load_coordinator = Rank{*rc::gen::inRange(0, load_world_size)};
     drawn.chosen = draw_ranks(world_size);
     drawn.load_chosen = draw_ranks(load_world_size);
-    drawn.block_bytes = *rc::gen::elementOf(std::vector<std::uint32_t>{16, 64, 512, 4096});
+    drawn.block_bytes = *rc::gen::elementOf(std::vector<std::uint32_t>{16, 27, 64, 100, 512, 4096});
     drawn.seed = static_cast<std::uint64_t>(*rc::gen::inRange(0, 1 << 30));
     return drawn;
   });

@@ -27,6 +27,7 @@ const std::vector<Mutant>& mutants() {
       {"segment_write.skip_sync", "segments are not synced before the commit record names them", "S2", "durable-after-ack"},
       {"load.leave_touched", "a streamed load falls back to a checkpoint that leaves values of the damaged one in place", "S4", "bit-rot"},
       {"segment_load.part_of_wrong_row", "a part of an item is taken from where the run begins", "S4", "streaming"},
+      {"read_plan.cuts_elements", "two windows share an element, which neither holds whole", "S4", "streaming"},
       {"segment_load.skip_wait", "what was read is looked at before the read is done", "S4", "streaming"},
       {"cuda.skip_poll", "the host does not wait for the event behind a copy", "S6", "round-trip", "simgpu"},
       {"nested.int_keys_become_text", "integer keys of a map come back as text", "S4", "rule-nested"},

@@ -311,7 +311,10 @@ Result<Measured> measure(bool quick, int ranks) {
     TRY(load(&Measured::whole_load, loading, protocol::LoadMode::all_or_nothing));
     const port::Deadline deadline = clock.after(patience);
     TRY(protocol::empty_directory(*storage, "", "", deadline));
-    if (repeat < 0) found.first_whole_load = counted.whole_load, found.first_stall = counted.stall;  // their staging memory was new
+    if (repeat < 0) {  // their staging memory was new
+      found.first_whole_load = counted.whole_load;
+      found.first_stall = counted.stall;
+    }
     if (repeat < 0 && !quick) continue;
     for (const auto what : {&Measured::write_ceiling, &Measured::read_ceiling, &Measured::save, &Measured::load, &Measured::whole_load,
                             &Measured::plain, &Measured::stall, &Measured::copy}) {

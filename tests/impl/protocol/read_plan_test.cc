@@ -108,5 +108,16 @@ TEST(ReadPlan, WindowsEndBetweenBlocks) {
   EXPECT_EQ(plan.windows[2].memory_bytes, 4096u);
 }
 
+TEST(ReadPlan, WindowsDoNotEndWithinAnElement) {
+  const Dims shape{5000};
+  const format::SegmentLayout layout = format::lay_out_segment({{"t", DType::f32, shape, {{0}, shape}, 0, 0, 0}}, 1001).value();
+  const ReadPlan plan = plan_of(layout, std::vector<bool>(layout.block_count(), true), page);
+  ASSERT_GT(plan.windows.size(), 2u);
+  for (const ReadPlan::Window& window : plan.windows) EXPECT_EQ(window.runs[0].begin % 4, 0u);
+  std::vector<bool> apart(layout.block_count(), true);
+  apart[2] = false;  // what the blocks beside it hold in part, nobody wants
+  EXPECT_EQ(plan_of(layout, apart, 1 << 20).windows[0].runs.size(), 2u);
+}
+
 }  // namespace
 }  // namespace holdfast::protocol
