@@ -25,6 +25,7 @@ const std::vector<Property>& catalogue() {
              hook_fault_properties,
              crash_properties,
              durability_properties,
+             give_up_properties,
              two_jobs_properties,
              determinism_properties,
              engine_properties,

@@ -42,6 +42,7 @@ std::vector<Property> per_rank_properties();
 std::vector<Property> hook_fault_properties();
 std::vector<Property> crash_properties();
 std::vector<Property> durability_properties();
+std::vector<Property> give_up_properties();
 std::vector<Property> two_jobs_properties();
 std::vector<Property> determinism_properties();
 std::vector<Property> engine_properties();

@@ -163,6 +163,16 @@ class FolderProbe {
       return;
     }
     note("link", linked, "a name is given once");
+    if (linked) probe_link_across();
+  }
+
+  /// To give up an attempt on a full storage is to link a file of the folder into its directory.
+  void probe_link_across() {
+    Status across = storage_.make_directory(path("below"), soon());
+    if (across) across = storage_.link_if_absent(path("first"), path("below/linked"), soon());
+    if (across) return;
+    checks_.push_back({"link", Health::warning,
+                       across.error().message + "; what a save left on a full storage is cleared away only once there is room again"});
   }
 
   /// A rename replaces, whole: the hint "latest" stands on it.

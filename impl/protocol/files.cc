@@ -42,6 +42,20 @@ Error after_failed_publish(port::Storage& storage, std::string_view path, Error 
   return within(Error{ErrorCode::unknown_outcome, std::move(error.message)}, "publish \"{}\": it may or may not be there", path);
 }
 
+/// What came of the call that gives the name.
+Status published(port::Storage& storage, std::string_view path, const Status& named, const SharedBytes& bytes, port::Deadline deadline) {
+  if (named) return {};
+  if (named.error().code == ErrorCode::already_exists) return ours_if_equal(storage, path, bytes, named.error(), deadline);
+  return fail(after_failed_publish(storage, path, named.error(), deadline));
+}
+
+Status sync_published(port::Storage& storage, std::string_view directory, std::string_view path, port::Deadline deadline) {
+  const Status synced = MUTATE("files.skip_directory_sync", storage.sync_directory(directory, deadline), Status());
+  if (synced) return {};
+  return fail(
+      within(Error{ErrorCode::unknown_outcome, synced.error().message}, "publish \"{}\": it is there, but may not survive a crash", path));
+}
+
 }  // namespace
 
 std::string join(std::string_view directory, std::string_view name) {
@@ -62,24 +76,22 @@ Result<SharedBytes> read_file(port::Storage& storage, std::string_view path, std
 }
 
 Status publish_if_absent(port::Storage& storage, std::string_view directory, std::string_view name, SharedBytes bytes,
-                         port::Deadline deadline, std::string_view suffix) {
+                         port::Deadline deadline) {
   const std::string path = join(directory, name);
-  std::string temporary = fmt::format("{}{}", path, suffix);
-  TRY(remove_leftover(storage, temporary, deadline));
-  const SyncedFile whole = TRY(write_durably(storage, std::move(temporary), bytes, deadline));
+  TRY(remove_leftover(storage, path + ".tmp", deadline));
+  const SyncedFile whole = TRY(write_durably(storage, path + ".tmp", bytes, deadline));
   const bool links = storage.caps().link_if_absent;
-  const Status published = links ? storage.link_if_absent(whole.path(), path, deadline) : storage.rename(whole.path(), path, deadline);
-  if (!published && published.error().code == ErrorCode::already_exists) {
-    TRY(ours_if_equal(storage, path, bytes, published.error(), deadline));
-  } else if (!published) {
-    return fail(after_failed_publish(storage, path, published.error(), deadline));
-  }
+  const Status named = links ? storage.link_if_absent(whole.path(), path, deadline) : storage.rename(whole.path(), path, deadline);
+  TRY(published(storage, path, named, bytes, deadline));
   if (links && !storage.remove(whole.path(), deadline)) MARK("files.temporary_left");  // harmless: readers ignore it, the sweep takes it
-  if (const Status synced = MUTATE("files.skip_directory_sync", storage.sync_directory(directory, deadline), Status()); !synced) {
-    return fail(within(Error{ErrorCode::unknown_outcome, synced.error().message},
-                       "publish \"{}\": it is there, but may not survive a crash", path));
-  }
-  return {};
+  return sync_published(storage, directory, path, deadline);
+}
+
+Status link_durably(port::Storage& storage, std::string_view from, std::string_view directory, std::string_view name,
+                    const SharedBytes& bytes, port::Deadline deadline) {
+  const std::string path = join(directory, name);
+  TRY(published(storage, path, storage.link_if_absent(from, path, deadline), bytes, deadline));
+  return sync_published(storage, directory, path, deadline);
 }
 
 Status replace_file(port::Storage& storage, std::string_view directory, std::string_view name, SharedBytes bytes, port::Deadline deadline) {

@@ -36,12 +36,16 @@ std::string join(std::string_view directory, std::string_view name);
 Result<SharedBytes> read_file(port::Storage& storage, std::string_view path, std::uint64_t bytes_max, port::Deadline deadline);
 
 /// Gives `bytes` the name `name` in `directory`, whole or not at all, and never over an existing one. Durable on return.
-/// Writes and syncs `name` + `suffix` first, then links (or renames, where the storage has no links): a crash before the link leaves no `name`, after it
+/// Writes and syncs `name`.tmp first, then links (or renames, where the storage has no links): a crash before the link leaves no `name`, after it
 /// the whole of it, and the last sync keeps it. Errors: unknown_outcome when the name may be there after a crash and may be not, or is there with
-/// other bytes; with any other code the name is not there and will not come. Two that publish one name at once need different `suffix`es, or they
-/// would link each other's file.
+/// other bytes; with any other code the name is not there and will not come. Only one may publish a name: two would link each other's file.
 Status publish_if_absent(port::Storage& storage, std::string_view directory, std::string_view name, SharedBytes bytes,
-                         port::Deadline deadline, std::string_view suffix = ".tmp");
+                         port::Deadline deadline);
+
+/// Gives the file `from`, which is synced and holds `bytes`, the second name `name` in `directory`, never over an existing one. Durable on return; that
+/// the name holds these bytes already is no error. Any number may do so at once. Errors: as publish_if_absent. Requires: Caps::link_if_absent.
+Status link_durably(port::Storage& storage, std::string_view from, std::string_view directory, std::string_view name,
+                    const SharedBytes& bytes, port::Deadline deadline);
 
 /// Replaces `name` in `directory` by `bytes`: after a crash the old one or the new one is there, whole. Durable on return.
 Status replace_file(port::Storage& storage, std::string_view directory, std::string_view name, SharedBytes bytes, port::Deadline deadline);

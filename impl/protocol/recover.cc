@@ -1,6 +1,7 @@
 #include "impl/protocol/recover.h"
 
 #include "impl/core/mark.h"
+#include "impl/core/mutate.h"
 #include "impl/format/hint.h"
 #include "impl/protocol/files.h"
 #include "impl/protocol/give_up.h"
@@ -22,13 +23,9 @@ Status make_hint_true(port::Storage& storage, const std::string& newest, port::D
 
 /// False: it was committed meanwhile.
 Result<bool> sweep_attempt(port::Storage& storage, const std::string& directory, port::Deadline deadline) {
-  Result<bool> given_up = give_up(storage, directory, deadline);
-  if (!given_up && given_up.error().code == ErrorCode::no_space) {
-    MARK("recover.full_disk");
-    TRY(remove_all_but(storage, directory, manifest_name, deadline));
-    given_up = give_up(storage, directory, deadline);
-  }
-  if (!TRY(given_up)) return false;
+  // Not even to make room for its record may its files go first: whoever wakes up in between would commit it without them.
+  if (MUTATE("recover.makes_room_first", false, true)) TRY(remove_all_but(storage, directory, manifest_name, deadline));
+  if (!TRY(give_up(storage, directory, deadline))) return false;
   MARK("recover.swept");
   TRY(remove_all_but(storage, directory, manifest_name, deadline));
   return true;

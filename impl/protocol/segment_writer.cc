@@ -7,6 +7,7 @@
 #include "impl/protocol/build_manifest.h"
 #include "impl/protocol/commit.h"
 #include "impl/protocol/files.h"
+#include "impl/protocol/give_up.h"
 #include "impl/protocol/segment_write.h"
 #include "impl/protocol/survey.h"
 
@@ -30,6 +31,8 @@ Result<std::vector<SavePlan>> SegmentWriter::prepare_global_plan(std::vector<Sav
   ticket_ = {plan::directory_name(attempt_), sequence, found.committed.empty() ? "" : found.committed.front().directory};
   // Exclusive: of two coordinators that are alive at once, one gets this name and the other fails here, before anything is written.
   TRY(env_.storage.make_directory(ticket_.directory, role_.reduce));
+  // Before anything else is written: an attempt that fills the storage can be given up all the same.
+  TRY(keep_mark(env_.storage, ticket_.directory, role_.reduce));
   TRY(env_.storage.sync_directory("", role_.reduce));
   TRY(check_alone());
   for (SavePlan& plan : plans) plan.storage_data = encode(ticket_);

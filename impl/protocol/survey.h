@@ -13,6 +13,8 @@ namespace holdfast::protocol {
 inline constexpr std::string_view manifest_name = "MANIFEST";
 /// What a MANIFEST holds that is no commit record: somebody took the name, so that nobody commits the attempt any more (give_up.h). FORMAT.md.
 inline constexpr std::string_view given_up_record = "holdfast: this attempt was given up\n";
+/// A file of the root that holds given_up_record, from before the first attempt: to give one up is to link it, which needs no space. FORMAT.md.
+inline constexpr std::string_view given_up_mark = "given-up";
 /// What the directory of an attempt that was given up is called after its name, on its way out (give_up.h): that of no attempt.
 inline constexpr std::string_view removed_suffix = ".removed";
 inline constexpr std::string_view hint_name = "latest";

@@ -203,6 +203,17 @@ Status check_hint(port::Storage& storage, const Survey& found, const Deadlines& 
   return {};
 }
 
+/// A damaged mark gives up no attempt; the next save makes it anew.
+Status check_mark(port::Storage& storage, const Deadlines& deadline, VerifyReport& report) {
+  const Result<SharedBytes> bytes = read_file(storage, given_up_mark, given_up_record.size(), deadline());
+  if (!bytes && bytes.error().code == ErrorCode::not_found) return {};
+  if (!bytes && bytes.error().code != ErrorCode::corrupt) return fail(bytes.error());
+  ++report.files;
+  if (bytes && as_text(bytes->view()) == given_up_record) return {};
+  report.findings.push_back({std::string(given_up_mark), "it is not the record of an attempt that was given up"});
+  return {};
+}
+
 }  // namespace
 
 Result<VerifyReport> verify_attempt(port::Storage& storage, const std::string& directory, const Deadlines& deadline,
@@ -222,6 +233,7 @@ Result<VerifyReport> verify_all(port::Storage& storage, const Deadlines& deadlin
     report.findings.push_back({join(attempt.directory, manifest_name), attempt.error.message});
   }
   TRY(check_hint(storage, found, deadline, report));
+  TRY(check_mark(storage, deadline, report));
   return report;
 }
 

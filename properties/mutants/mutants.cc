@@ -10,6 +10,8 @@ const std::vector<Mutant>& mutants() {
       {"segment_writer.ignores_failed_publish", "a save is reported committed though its record could not be published", "S2",
        "durable-after-committed"},
       {"give_up.takes_no_name", "an attempt is swept without taking its commit name", "S3", "zombie-exhaustive"},
+      {"give_up.shares_its_file", "two who give up an attempt write their record under one name", "S3", "give-up-exhaustive"},
+      {"recover.makes_room_first", "files of an attempt are removed before its commit name is taken", "S3", "zombie-exhaustive"},
       {"give_up.removed_in_place", "the taken name of an attempt goes while its directory is still there", "S3", "zombie-exhaustive"},
       {"segment_writer.never_gives_way", "two coordinators that saw the same attempts both go on", "S9", "zombie-exhaustive"},
       {"comm.only_coordinator_reports", "failures of other ranks than the coordinator are not reported", "A1", "SEED-S5"},

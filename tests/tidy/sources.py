@@ -24,7 +24,9 @@ ATOMIC_ALLOWED = ("impl/core/mark.h", "impl/core/mark.cc", "impl/core/check.cc",
 PROVED = [(re.compile(pattern), files, instead) for pattern, files, instead in [
     (r'(?:\.|->)\s*sync\s*\(', ("impl/protocol/durable.cc",), "NewFile (impl/protocol/durable.h), which gives the proof"),
     (r'(?:\.|->)\s*(?:rename|link_if_absent)\s*\(', ("impl/protocol/files.cc",), "impl/protocol/files.h, which names only what is synced"),
-    (r'\bpublish_if_absent\s*\(', ("impl/protocol/files.h", "impl/protocol/files.cc", "impl/protocol/commit.cc", "impl/protocol/give_up.cc"),
+    (r'\bpublish_if_absent\s*\(', ("impl/protocol/files.h", "impl/protocol/files.cc", "impl/protocol/commit.cc"),
+     "publish (impl/protocol/commit.h), which asks for a commit record"),
+    (r'\blink_durably\s*\(', ("impl/protocol/files.h", "impl/protocol/files.cc", "impl/protocol/give_up.cc"),
      "publish (impl/protocol/commit.h), which asks for a commit record"),
 ]]
 

@@ -103,12 +103,13 @@ class Tidy(unittest.TestCase):
     def test_reports_durable_steps_outside_the_files_that_prove_them(self):
         library = "holdfast_library(NAME protocol SOURCES {0} USES port)\n"
         for call in ("storage.sync(file, deadline);", "storage->rename(a, b, deadline);", "env.storage.link_if_absent(a, b, deadline);",
-                     "publish_if_absent(storage, directory, name, bytes, deadline);"):
+                     "publish_if_absent(storage, directory, name, bytes, deadline);", "link_durably(storage, a, b, c, bytes, deadline);"):
             with self.subTest(call=call):
                 self.only({"impl/protocol/CMakeLists.txt": library.format("save.cc"), "impl/protocol/save.cc": f"void f() {{\n  {call}\n}}\n"},
                           "impl/protocol/save.cc:2: ", "goes round a proof of durability")
         for file, call in (("durable.cc", "storage.sync(file, deadline);"), ("files.cc", "storage.rename(a, b, deadline);"),
                            ("commit.cc", "publish_if_absent(storage, directory, name, bytes, deadline);"),
+                           ("give_up.cc", "link_durably(storage, a, b, c, bytes, deadline);"),
                            ("save.cc", "storage.sync_directory(a, deadline); if (storage.caps().link_if_absent) return;")):
             with self.subTest(file=file):
                 self.assertEqual(tidy({"impl/protocol/CMakeLists.txt": library.format(file), f"impl/protocol/{file}": call + "\n"}), (0, []))

@@ -195,7 +195,8 @@ Status PosixRoot::link_if_absent(const std::string& from, const std::string& to)
   if (calls_->linkat(fd_, from.c_str(), fd_, to.c_str(), 0) == 0) return {};
   const int number = errno;
   auto failed = system_error(number, "link \"{}\" to \"{}\"", from, to);
-  if (number == EPERM || number == EOPNOTSUPP || number == ENOSYS) failed.value().code = ErrorCode::unsupported;
+  // EXDEV within one root: a file system that links only files of one directory.
+  if (number == EXDEV || number == EPERM || number == EOPNOTSUPP || number == ENOSYS) failed.value().code = ErrorCode::unsupported;
   return failed;
 }
 

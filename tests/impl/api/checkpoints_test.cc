@@ -114,21 +114,71 @@ TEST(Checkpoints, RecoverClearsAwayWhatACrashLeft) {
   EXPECT_FALSE(std::filesystem::exists(directory.path() + "/step-2.a3"));
 }
 
-TEST(Checkpoints, RecoverMakesRoomOnAFullDiskFirst) {
+/// A folder of one checkpoint, and of a save that a crash ended.
+struct Crashed {
   const test::TemporaryDirectory directory;
-  std::filesystem::create_directory(directory.path() + "/step-2.a2");
-  std::ofstream(directory.path() + "/step-2.a2/segment-00000-000.safetensors") << "half";
-  const auto disk = *backend::PosixStorage::open_root(directory.path());
-  const auto full = std::make_shared<backend::FaultyStorage>(*disk);
-  full->plant({backend::StorageOp::create, 1, error(ErrorCode::no_space, "no space left on device")});
-  const auto job = Job::alone();
-  Checkpoints checkpoints(*job, full);
-  const auto recovered = checkpoints.recover();
-  ASSERT_TRUE(recovered) << to_string(recovered.error());
-  EXPECT_EQ(recovered->swept, std::vector<std::string>{"step-2.a2"});
-  EXPECT_EQ(full->fired(), 1u);
-  EXPECT_FALSE(std::filesystem::exists(directory.path() + "/step-2.a2/segment-00000-000.safetensors"));
-  EXPECT_TRUE(checkpoints.list()->damaged.empty());
+  std::unique_ptr<Job> job = Job::alone();
+  std::unique_ptr<backend::PosixStorage> disk = *backend::PosixStorage::open_root(directory.path());
+  std::shared_ptr<backend::FaultyStorage> storage = std::make_shared<backend::FaultyStorage>(*disk);
+  Checkpoints checkpoints{*job, storage};
+  const std::string half = directory.path() + "/step-2.a2/segment-00000-000.safetensors";
+
+  Crashed() {
+    Checkpoints before(*job, std::shared_ptr<port::Storage>(disk.get(), [](port::Storage*) {}));
+    EXPECT_TRUE(before.save(Trainer(Rank{0}, 1, 1).state, {.step = Step{1}}));
+    std::filesystem::create_directory(directory.path() + "/step-2.a2");
+    std::ofstream(half) << "half";
+  }
+
+  void expect_swept() {
+    const auto recovered = checkpoints.recover();
+    ASSERT_TRUE(recovered) << to_string(recovered.error());
+    EXPECT_EQ(recovered->swept, std::vector<std::string>{"step-2.a2"});
+    EXPECT_FALSE(std::filesystem::exists(half));
+    EXPECT_TRUE(checkpoints.list()->damaged.empty());
+  }
+};
+
+TEST(Checkpoints, RecoverNeedsNoRoom) {
+  Crashed folder;
+  folder.storage->plant({backend::StorageOp::create, 1, error(ErrorCode::no_space, "no space left on device")});
+  folder.expect_swept();
+  EXPECT_EQ(folder.storage->fired(), 0u) << "nothing is created";
+}
+
+TEST(Checkpoints, RecoverWithoutTheMarkRemovesNothingOnAFullDisk) {
+  Crashed folder;
+  std::filesystem::remove(folder.directory.path() + "/given-up");
+  folder.storage->plant({backend::StorageOp::create, 1, error(ErrorCode::no_space, "no space left on device")});
+  const auto recovered = folder.checkpoints.recover();
+  ASSERT_FALSE(recovered);
+  EXPECT_EQ(to_error(recovered.error()).code, ErrorCode::no_space);
+  EXPECT_TRUE(std::filesystem::exists(folder.half));
+  folder.expect_swept();
+}
+
+TEST(Checkpoints, WhereFilesOfTwoFoldersCannotBeLinkedThereIsNoMark) {
+  Crashed folder;
+  const std::string mark = folder.directory.path() + "/given-up";
+  folder.storage->plant({backend::StorageOp::link_if_absent, 1, error(ErrorCode::unsupported, "link: Invalid cross-device link")});
+  folder.expect_swept();
+  std::filesystem::remove(mark);
+  folder.storage->plant({backend::StorageOp::link_if_absent, 3, error(ErrorCode::unsupported, "link: Invalid cross-device link")});
+  EXPECT_TRUE(folder.checkpoints.save(Trainer(Rank{0}, 1, 1).state, {.step = Step{3}}));
+  EXPECT_EQ(folder.storage->fired(), 2u);
+  EXPECT_FALSE(std::filesystem::exists(mark));
+}
+
+TEST(Checkpoints, ADamagedMarkIsFoundAndMadeAnew) {
+  Crashed folder;
+  std::ofstream(folder.directory.path() + "/given-up", std::ios::trunc) << "holdfast: this attempt was given in\n";
+  const auto report = folder.checkpoints.verify_all();
+  ASSERT_TRUE(report);
+  ASSERT_EQ(report->findings.size(), 1u);
+  EXPECT_EQ(report->findings[0].file, "given-up");
+  folder.expect_swept();
+  EXPECT_TRUE(folder.checkpoints.save(Trainer(Rank{0}, 1, 1).state, {.step = Step{3}}));
+  EXPECT_TRUE(folder.checkpoints.verify_all()->findings.empty());
 }
 
 TEST(Checkpoints, TwoFoldersOfOneJobDoNotHearEachOther) {

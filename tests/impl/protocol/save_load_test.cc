@@ -91,7 +91,7 @@ TEST(SaveLoad, KeepsTheNewestAndRetiresTheRest) {
     EXPECT_EQ(report->tensors, 14u);
     auto entries = env.storage.list("", env.clock.after(std::chrono::seconds(5)));
     ASSERT_TRUE(entries);
-    EXPECT_EQ(entries->size(), 3u);  // two checkpoints and the hint
+    EXPECT_EQ(entries->size(), 4u);  // two checkpoints, the hint and the mark
   });
 }
 

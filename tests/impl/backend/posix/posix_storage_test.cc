@@ -85,7 +85,7 @@ TEST_P(PosixStorageTest, ReportsAFailedCloseAndGivesTheHandleBack) {
 
 TEST_P(PosixStorageTest, AFileSystemWithoutLinksIsUnsupported) {
   ASSERT_TRUE(storage->close(storage->create("x", soon()).value()));
-  for (const int number : {EPERM, EOPNOTSUPP, ENOSYS}) {
+  for (const int number : {EPERM, EXDEV, EOPNOTSUPP, ENOSYS}) {
     calls->linkat_errno = number;
     const Status linked = storage->link_if_absent("x", "y", soon());
     ASSERT_FALSE(linked);
