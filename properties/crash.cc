@@ -36,8 +36,8 @@ gen::StateSpec small_state() {
 /// Every door call of the smallest interesting save, with every kind of fault, under each persistence model.
 gen::Outcome exhaust_small_scope(World& /*world*/, const gen::DrawOptions& options) {
   gen::Outcome outcome;
-  for (const int coordinator : {0, 1}) {
-    SaveWorkload workload(small_state(), {.coordinator = Rank{coordinator}, .block_bytes = 16});
+  for (const auto& [coordinator, warm] : {std::pair(0, false), std::pair(1, false), std::pair(1, true)}) {
+    SaveWorkload workload(small_state(), {.coordinator = Rank{coordinator}, .block_bytes = 16, .warm = warm});
     const sim::CampaignTotals totals = sim::exhaust_single_faults(workload, {.seed = options.seed});
     outcome.cases += totals.cases - totals.failed_cases;
     if (const auto wrong = first_failure(totals)) return {outcome.cases, *wrong, show(small_state())};
@@ -55,8 +55,9 @@ gen::Outcome exhaust_small_scope(World& /*world*/, const gen::DrawOptions& optio
 /// Any state, any faults up to three, any schedule; recovery by another job with other layouts.
 gen::Outcome random_faults(World& /*world*/, const gen::DrawOptions& options) {
   return gen::for_all(options, [](const gen::DrawnCase& drawn) {
-    SaveWorkload workload(drawn.saved,
-                          {.coordinator = drawn.coordinator, .block_bytes = drawn.block_bytes, .recovered_spec = drawn.loaded});
+    SaveWorkload workload(
+        drawn.saved,
+        {.coordinator = drawn.coordinator, .block_bytes = drawn.block_bytes, .warm = drawn.seed % 3 == 0, .recovered_spec = drawn.loaded});
     return first_failure(sim::random_campaign(workload, {.seed = drawn.seed, .cases = 20}));
   });
 }
@@ -68,6 +69,7 @@ gen::Outcome random_faults_async(World& /*world*/, const gen::DrawOptions& optio
                                         .coordinator = drawn.coordinator,
                                         .block_bytes = drawn.block_bytes,
                                         .async = true,
+                                        .warm = drawn.seed % 3 == 0,
                                         .recovered_spec = drawn.loaded});
     return first_failure(sim::random_campaign(workload, {.seed = drawn.seed, .cases = 20}));
   });
@@ -102,19 +104,22 @@ std::vector<Property> crash_properties() {
        {"sim"},
        exhaust_small_scope,
        {"property.every_door_call_crashed", "judge.loaded_old", "judge.loaded_new", "judge.unknown_outcome", "comm.child_lost",
-        "comm.decision_unknown", "comm.reduce_failed", "load.fell_back", "recover.swept", "commit.retired", "segment_writer.warned"}},
+        "comm.decision_unknown", "comm.reduce_failed", "load.fell_back", "recover.swept", "commit.retired", "segment_writer.warned",
+        "judge.warm_save_committed", "judge.warm_save_hit"}},
       {"crash-random",
        "S1 S2 S3 S4 S5 S7 S9 L1 L2 L4 A1",
        "Up to three faults anywhere, and a crash, leave the old checkpoint or the new one, for any job that recovers.",
        {"sim"},
        random_faults,
-       {"judge.loaded_old", "judge.loaded_new", "judge.unknown_outcome", "recover.swept"}},
+       {"judge.loaded_old", "judge.loaded_new", "judge.unknown_outcome", "recover.swept", "judge.warm_save_committed",
+        "judge.warm_save_hit"}},
       {"crash-async",
        "S1 S2 S3 S4 S5 S6 S7 S9 L1 L2 L4 A1",
        "The same when the save is asynchronous, and the trainer changes its tensors at once.",
        {"sim"},
        random_faults_async,
-       {"judge.loaded_old", "judge.loaded_new", "judge.unknown_outcome", "recover.swept"}},
+       {"judge.loaded_old", "judge.loaded_new", "judge.unknown_outcome", "recover.swept", "judge.warm_save_committed",
+        "judge.warm_save_hit"}},
       {"durable-after-ack",
        "S2 A4",
        "A save that reported success survives any legal crash right after it.",

@@ -14,8 +14,11 @@
 namespace holdfast::properties {
 namespace {
 
-constexpr std::string_view old_directory = "step-100.a1";
-constexpr Step old_step{100}, new_step{200}, next_step{150};  // the last one rewinds: age is not the step
+constexpr Step old_step{100}, old_again_step{110}, new_step{200}, next_step{150};  // the last one rewinds: age is not the step
+// What a fault spoils of two saves leaves a third checkpoint.
+constexpr plan::RetentionPolicy warm_retention{.keep_last = 3};
+
+bool is_new(std::string_view directory) { return directory.starts_with(fmt::format("step-{}.", new_step)); }
 
 gen::WholeValues values_of(const gen::StateSpec& spec, const std::optional<gen::WholeValues>& real, std::uint64_t version) {
   return real ? gen::changed(*real, version) : make_values(spec, version);
@@ -26,7 +29,10 @@ gen::WholeValues values_of(const gen::StateSpec& spec, const std::optional<gen::
 SaveWorkload::SaveWorkload(gen::StateSpec spec, SaveWorkloadOptions options)
     : spec_(std::move(spec)), recovered_spec_(options.recovered_spec.value_or(spec_)), options_(std::move(options)),
       old_(values_of(spec_, options_.values, 1)), new_(values_of(spec_, options_.values, 2)), next_(values_of(spec_, options_.values, 3)) {
-  for (int r = 0; r < spec_.world_size; ++r) states_.push_back(make_state(spec_, Rank{r}, new_));
+  for (int r = 0; r < spec_.world_size; ++r) {
+    states_.push_back(make_state(spec_, Rank{r}, new_));
+    if (options_.warm) warm_states_.push_back(make_state(spec_, Rank{r}, old_));
+  }
 }
 
 sim::Disk storage_with_checkpoint(const gen::StateSpec& spec, const gen::WholeValues& values, Rank coordinator,
@@ -53,6 +59,7 @@ sim::Disk SaveWorkload::prepare() {
 
 void SaveWorkload::begin() {
   saves_.assign(static_cast<std::size_t>(spec_.world_size), std::nullopt);
+  warm_.assign(static_cast<std::size_t>(spec_.world_size), 0);
   async_states_ = std::vector<gen::RankState>(static_cast<std::size_t>(spec_.world_size));
   late_.assign(static_cast<std::size_t>(spec_.world_size), 0);
   recoveries_.assign(static_cast<std::size_t>(recovered_spec_.world_size), {});
@@ -61,10 +68,26 @@ void SaveWorkload::begin() {
 void SaveWorkload::act(const port::Env& env, Rank rank) {
   const auto r = static_cast<std::size_t>(rank.value);
   protocol::Session session(env, {.coordinator = options_.coordinator});
+  protocol::SaveOptions options{.step = new_step, .deadline = options_.deadline, .block_bytes = options_.block_bytes};
+  if (options_.warm) {
+    options.retention = warm_retention;
+    save_old_again(session, rank);
+  }
   const port::TimePoint started = env.clock.now();
-  const protocol::SaveOptions options{.step = new_step, .deadline = options_.deadline, .block_bytes = options_.block_bytes};
   saves_[r] = options_.async ? save_async(session, rank, options) : protocol::save(session, states_[r].dict, options);
   late_[r] = is_late(env, started);
+}
+
+/// However it ends, the trainer goes on: all ranks at one moment, as after a step of training. Else a rank that a fault kept in this save would take the
+/// others' time for the next, and they could not know.
+void SaveWorkload::save_old_again(protocol::Session& session, Rank rank) {
+  const auto r = static_cast<std::size_t>(rank.value);
+  const protocol::SaveOptions options{
+      .step = old_again_step, .deadline = options_.deadline, .block_bytes = options_.block_bytes, .retention = warm_retention};
+  port::Clock& clock = session.env().clock;
+  const port::TimePoint step_over = clock.now() + options_.deadline + std::chrono::seconds(10);
+  warm_[r] = protocol::save(session, warm_states_[r].dict, options).has_value();
+  clock.sleep_until(step_over);
 }
 
 protocol::Checkpointed<protocol::Saved> SaveWorkload::save_async(protocol::Session& session, Rank rank,
@@ -106,9 +129,8 @@ void SaveWorkload::recover(const port::Env& env, Rank rank) {
     return;
   }
   result.directory = loaded->directory;
-  result.version = loaded->directory == old_directory ? 1 : 2;
-  result.said_damaged =
-      std::ranges::any_of(loaded->skipped, [](const std::string& skipped) { return !skipped.starts_with(old_directory); });
+  result.version = is_new(loaded->directory) ? 2 : 1;
+  result.said_damaged = std::ranges::any_of(loaded->skipped, is_new);
   result.difference = difference(state, recovered_spec_, rank, *result.version == 1 ? old_ : new_).value_or("");
   if (options_.save_again) result.again = save_again(session, rank);
 }
@@ -171,6 +193,10 @@ Verdict SaveWorkload::judge(const sim::Trace& act, const sim::Trace& recovery, c
   if (loaded.size() > 1) {
     verdict.push_back({VerdictClass::safety, "S5",
                        fmt::format("ranks loaded different checkpoints: {} and {}", loaded.begin()->first, loaded.rbegin()->first)});
+  }
+  if (std::ranges::all_of(warm_, [](char told) { return told != 0; })) {
+    if (committed && says([](const auto& save) { return save.has_value() && save->plan_was_cached; })) MARK("judge.warm_save_committed");
+    if (noticed()) MARK("judge.warm_save_hit");
   }
   if (!options_.save_again || !verdict.empty()) return verdict;
   if (const auto left = debris(disk))

@@ -23,6 +23,7 @@ struct SaveWorkloadOptions {
   std::uint32_t block_bytes = 4096;
   port::Duration deadline = std::chrono::seconds(20);  ///< of each save and load, in virtual time
   bool async = false;                                  ///< by async_save; the trainer changes its tensors at once, then waits
+  bool warm = false;       ///< the same session saves the old state again first: the plan of the new one's save is a cached one
   bool save_again = true;  ///< after recovery: a fault-free save must succeed and be loaded (L2), leaving no debris (L4)
   std::optional<gen::StateSpec> recovered_spec = {};  ///< the layout of the job after recovery; none: the same
   std::optional<gen::WholeValues> values = {};        ///< real values to save first, then changed ones (gen::changed); none: made by a rule
@@ -54,6 +55,7 @@ class SaveWorkload : public sim::Workload {
     bool said_damaged = false;   ///< the load said that it skipped the new checkpoint
     std::string again;           ///< what went wrong in the save after recovery
   };
+  void save_old_again(protocol::Session& session, Rank rank);
   std::string save_again(protocol::Session& session, Rank rank);
   protocol::Checkpointed<protocol::Saved> save_async(protocol::Session& session, Rank rank, const protocol::SaveOptions& options);
   bool is_late(const port::Env& env, port::TimePoint started) const;
@@ -64,8 +66,10 @@ class SaveWorkload : public sim::Workload {
   gen::WholeValues old_, new_, next_;
   std::vector<gen::RankState> states_;  ///< what the ranks save; unchanged by a case
   std::vector<std::optional<protocol::Checkpointed<protocol::Saved>>> saves_;
+  std::vector<gen::RankState> warm_states_;   ///< by rank: the old state, which a warm story saves first
+  std::vector<char> warm_;                    ///< by rank: and it was told that this is committed
   std::vector<gen::RankState> async_states_;  ///< by rank: what an asynchronous save was given
-  std::vector<char> late_;  ///< by rank: the save returned after its deadline
+  std::vector<char> late_;                    ///< by rank: the save returned after its deadline
   std::vector<Recovery> recoveries_;
 };
 
