@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstring>
 #include <limits>
+#include <new>
 
 #include "impl/core/check.h"
 #include "impl/core/encoding.h"
@@ -93,8 +94,12 @@ Status FrameReader::open_head() {
   if (MUTATE("tcp.length_unchecked", bytes > most, false)) {
     return fail(ErrorCode::corrupt, "{}: {} bytes announced; at most {} are allowed", name_of(announced.tag), bytes, most);
   }
+  try {
+    payload_ = Bytes(bytes);
+  } catch (const std::bad_alloc&) {  // it ends the connection; the frames before it are whole, and are still given
+    return fail(ErrorCode::out_of_memory, "{}: no memory for its {} bytes", name_of(announced.tag), bytes);
+  }
   announced_ = announced;
-  payload_ = Bytes(bytes);
   payload_bytes_ = 0;
   return {};
 }

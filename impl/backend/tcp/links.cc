@@ -290,16 +290,16 @@ void Links::set_up(Rank rank) {
   changed_.notify_all();
 }
 
-void Links::lost(Rank rank, const std::string& why) {
+void Links::lost(Rank rank, std::string why) {
   const std::scoped_lock lock(mutex_);
-  set_lost(rank, why);
+  set_lost(rank, std::move(why));
 }
 
-void Links::set_lost(Rank rank, const std::string& why) {
+void Links::set_lost(Rank rank, std::string why) {
   MARK("tcp.lost");
   Peer& peer = this->peer(rank);
   peer.state = State::lost;
-  peer.trouble = why;
+  peer.trouble = std::move(why);
   peer.outbox.clear();
   peer.unsent_bytes = 0;
   changed_.notify_all();
@@ -336,11 +336,11 @@ void Links::sent(Rank rank, std::size_t bytes) {
   if (senders_waiting_ != 0 || left_) changed_.notify_all();
 }
 
-void Links::turned_away(const std::string& why) {
+void Links::turned_away(std::string why) {
   MARK("tcp.turned_away");
   const std::scoped_lock lock(mutex_);
   ++turned_away_;
-  turned_away_last_ = why;
+  turned_away_last_ = std::move(why);
 }
 
 }  // namespace holdfast::backend

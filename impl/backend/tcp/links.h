@@ -89,13 +89,13 @@ class Links {
   Answer admit(const Hello& hello, const Address& listener);
   /// Our call was welcome.
   void came_up(Rank peer);
-  void lost(Rank peer, const std::string& why);
+  void lost(Rank peer, std::string why);
   /// Errors: corrupt for tags that do not rise.
   Status deliver(Rank peer, std::vector<Frame>& frames);
   std::deque<OutFrame> take_outbox(Rank peer);
   void sent(Rank peer, std::size_t bytes);
   /// Somebody called who does not belong to the job.
-  void turned_away(const std::string& why);
+  void turned_away(std::string why);
 
  private:
   enum class State : std::uint8_t { idle, wanted, connecting, up, lost };
@@ -120,7 +120,7 @@ class Links {
   void want(Rank rank);
   void push(Rank rank, OutFrame frame);
   void set_up(Rank rank);
-  void set_lost(Rank rank, const std::string& why);
+  void set_lost(Rank rank, std::string why);
   void wake_reactor();
 
   const Rank self_;

@@ -100,11 +100,11 @@ void Reactor::serve_event(std::uint64_t id, std::uint32_t events) {
   if (id == listener_id) return accept_all();
   const auto found = connections_.find(id);
   if (found == connections_.end()) return;  // dropped by an event before this one
-  Connection& connection = *found->second;
   try {
-    serve(connection, events);
-  } catch (const std::bad_alloc&) {
-    drop(connection, AttemptEnd::refused, "out of memory for what it sent");
+    serve(*found->second, events);
+  } catch (const std::bad_alloc&) {  // large things are asked for where they come, FrameReader's: here even small ones are refused
+    const auto still = connections_.find(id);
+    if (still != connections_.end()) drop(*still->second, AttemptEnd::refused, "out of memory for what it sent");
   }
 }
 
@@ -163,7 +163,8 @@ void Reactor::serve_timers() {
 void Reactor::accept_all() {
   while (true) {
     // Whoever does not know the secret must not take all descriptors of the process.
-    if (unproved_.size() >= unproved_max + static_cast<std::size_t>(links_.world_size())) return pause_listener();
+    const bool full = unproved_.size() >= unproved_max + static_cast<std::size_t>(links_.world_size());
+    if (MUTATE("tcp.callers_unlimited", full, false)) return pause_listener();
     sockaddr_storage storage{};
     socklen_t size = sizeof storage;
     Fd fd(::accept4(listener_.get(), reinterpret_cast<sockaddr*>(&storage), &size, SOCK_NONBLOCK | SOCK_CLOEXEC));
@@ -225,16 +226,16 @@ void Reactor::begin(std::unique_ptr<Connection> owned, std::uint32_t events) {
 
 /// The connection is over, and with it, if it was up, its rank.
 void Reactor::drop(Connection& connection, AttemptEnd how, const std::string& why) {
-  const std::string text = fmt::format("{}: {}", connection.name(), why);
+  std::string text = fmt::format("{}: {}", connection.name(), why);  // what can be refused comes before anything is changed
   const std::optional<Rank> peer = connection.peer;
   const Stage stage = connection.stage;
   unproved_.erase({connection.until, connection.id});
   if (peer) by_rank_.erase(*peer);
   connections_.erase(connection.id);
   if (stage == Stage::up) {
-    links_.lost(*peer, text);
+    links_.lost(*peer, std::move(text));
   } else if (stage == Stage::hello) {
-    links_.turned_away(text);
+    links_.turned_away(std::move(text));
   } else {
     attempt_over(*peer, how, text);
   }
@@ -297,7 +298,8 @@ Status Reactor::say_hello(Connection& connection) {
 
 void Reactor::hear_hello(Connection& connection) {
   // After a stop of this process: were it let in, its end would count as the loss of a rank that has only called again.
-  if (std::chrono::steady_clock::now() >= connection.until - links_.options().handshake_limit / 2)
+  const bool late = std::chrono::steady_clock::now() >= connection.until - links_.options().handshake_limit / 2;
+  if (MUTATE("tcp.late_hello_heard", late, false))
     return drop(connection, AttemptEnd::again, "its hello came so late that the caller may have given up");
   connection.hello = to_bytes(connection.handshake.body());
   const Result<Hello> hello = decode_hello(connection.hello, connection.challenge, key_);

@@ -48,10 +48,19 @@ Result<Fd> listen_on(const Address& address, bool both_families) {
   if (!fd) return system_error(errno, "make a socket to listen at {}", to_string(address));
   TRY(set_option(fd, SOL_SOCKET, SO_REUSEADDR, 1, "SO_REUSEADDR"));
   if (both_families) TRY(set_option(fd, IPPROTO_IPV6, IPV6_V6ONLY, 0, "IPV6_V6ONLY"));
-  if (::bind(fd.get(), address.data(), address.size()) != 0 || ::listen(fd.get(), SOMAXCONN) != 0) {
-    return system_error(errno, "listen at {}", to_string(address));
-  }
-  return fd;
+  if (::bind(fd.get(), address.data(), address.size()) == 0 && ::listen(fd.get(), SOMAXCONN) == 0) return fd;
+  const int problem = errno;
+  auto failed = system_error(problem, "listen at {}", to_string(address));
+  if (problem == EADDRINUSE) failed.value().code = ErrorCode::already_exists;
+  return failed;
+}
+
+bool is_connected_to_itself(const Fd& fd) {
+  sockaddr_storage own{}, peer{};
+  socklen_t own_size = sizeof own, peer_size = sizeof peer;
+  if (::getsockname(fd.get(), reinterpret_cast<sockaddr*>(&own), &own_size) != 0) return false;
+  if (::getpeername(fd.get(), reinterpret_cast<sockaddr*>(&peer), &peer_size) != 0) return false;
+  return own_size == peer_size && std::memcmp(&own, &peer, own_size) == 0;
 }
 
 /// What resolve() shares with its thread.
@@ -207,7 +216,7 @@ int connect_result(const Fd& fd) {
   int problem = 0;
   socklen_t size = sizeof problem;
   if (::getsockopt(fd.get(), SOL_SOCKET, SO_ERROR, &problem, &size) != 0) return errno;
-  return problem;
+  return problem == 0 && is_connected_to_itself(fd) ? ECONNREFUSED : problem;
 }
 
 Status configure(const Fd& fd, port::Duration limit) {

@@ -59,14 +59,15 @@ std::string to_string(const Address& address);  ///< "10.0.0.3:4000", "[fe80::1]
 Result<std::vector<Address>> resolve(const std::string& host, std::uint16_t port, port::Deadline deadline);
 
 /// Listens at `port` (0: one that the system picks): on the loopback address when `host` is one by its name, else on all addresses.
-/// Errors: io_error, such as an address in use.
+/// Errors: already_exists when the address is in use; io_error.
 Result<Fd> listen_at(const std::string& host, std::uint16_t port);
 /// Where a socket listens, or its end of a connection. Errors: io_error.
 Result<Address> local_address(const Fd& fd);
 
 /// Begins to connect; `fd` is writable once that has ended, see connect_result(). 0, or an errno: it ended at once.
 int begin_connect(const Address& to, Fd& fd);
-/// How begin_connect() ended: 0 or an errno.
+/// How begin_connect() ended: 0 or an errno. A call that the system connected to itself was refused: nobody listens there, and the port is one that it
+/// drew for the calling end.
 int connect_result(const Fd& fd);
 
 /// Sets what every connection has: no delay of small messages; the system ends it, for who vanished without a word, after about `limit`

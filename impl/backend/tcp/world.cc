@@ -1,10 +1,14 @@
 #include "impl/backend/tcp/world.h"
 
+#include <algorithm>
+#include <chrono>
 #include <limits>
+#include <thread>
 
 #include "impl/backend/tcp/data_plane.h"
 #include "impl/backend/tcp/reactor.h"
 #include "impl/core/encoding.h"
+#include "impl/core/mark.h"
 
 namespace holdfast::backend {
 namespace {
@@ -69,6 +73,18 @@ Status hear_table(Links& links, port::Deadline deadline) {
   return in.finish();
 }
 
+/// The port of a launcher may be one that the system gave to another process for a while, as its own end of a connection.
+Result<Fd> listen_when_free(const std::string& host, std::uint16_t port, port::Deadline deadline) {
+  constexpr std::chrono::milliseconds pause{100};
+  const std::chrono::steady_clock::time_point until(deadline.at.time_since_epoch());
+  while (true) {
+    Result<Fd> listener = listen_at(host, port);
+    if (listener || listener.error().code != ErrorCode::already_exists || std::chrono::steady_clock::now() >= until) return listener;
+    MARK("tcp.port_in_use");
+    std::this_thread::sleep_until(std::min(std::chrono::steady_clock::now() + pause, until));
+  }
+}
+
 }  // namespace
 
 struct TcpWorld::State {
@@ -86,7 +102,7 @@ Status TcpWorld::State::join(const Rendezvous& rendezvous, port::Deadline deadli
   if (rendezvous.world_size == 1) return {};
   const JobKey key = TRY(JobKey::make(rendezvous.secret, rendezvous.job_id));
   const bool first = rendezvous.rank == Rank{0};
-  Fd listener = TRY(listen_at(rendezvous.master_address, first ? rendezvous.port : std::uint16_t{0}));
+  Fd listener = TRY(listen_when_free(rendezvous.master_address, first ? rendezvous.port : std::uint16_t{0}, deadline));
   if (!first) links->set_addresses(Rank{0}, TRY(resolve(rendezvous.master_address, rendezvous.port, deadline)));
   reactor = TRY(Reactor::start(*links, key, std::move(listener)));
   TRY(first ? links->await_everybody(deadline) : hear_table(*links, deadline));

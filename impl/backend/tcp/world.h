@@ -19,8 +19,8 @@ namespace holdfast::backend {
 class TcpWorld {
  public:
   /// Meets the other ranks: rank 0 listens where `rendezvous` says, the others call it. Blocks until all have come.
-  /// Errors: timeout, naming who is missing; peer_lost when one left again, or refuses this process; io_error, such as a port in use;
-  /// not_found for rank 0's host; invalid_argument.
+  /// Errors: timeout, naming who is missing; peer_lost when one left again, or refuses this process; already_exists when rank 0's port is in use
+  /// until the deadline; io_error; not_found for rank 0's host; invalid_argument.
   static Result<std::unique_ptr<TcpWorld>> join(const Rendezvous& rendezvous, const TcpOptions& options, port::Deadline deadline);
   /// Leaves without a word, as a process does that ends: what was sent may be lost. Waits for nothing. No call may be under way.
   ~TcpWorld();

@@ -102,6 +102,10 @@ class HandRank {
     return true;
   }
   bool closed() { return hear(1).empty(); }
+  bool hears_nothing_for(std::chrono::milliseconds time) {
+    pollfd entry{fd_.get(), POLLIN, 0};
+    return ::poll(&entry, 1, static_cast<int>(time.count())) == 0;
+  }
 
   Bytes hear_challenge() { return to_bytes(backend::handshake_body(hear(backend::handshake_head_bytes + 32))); }
   /// The whole handshake.

@@ -76,6 +76,27 @@ bool an_end_is_not_seen() {
   const auto got = worlds[0]->net().receive(Rank{1}, {1, 1}, the_clock.after(1s));
   return got.error().code != ErrorCode::peer_lost;
 }
+bool a_late_hello_is_heard() {
+  const std::uint16_t port = test::free_port();
+  auto rank0 =
+      std::async(std::launch::async, [&] { return TcpWorld::join(test::place(0, 2, port), {.handshake_limit = 2s}, the_clock.after(3s)); });
+  test::HandRank late(port);
+  const Bytes challenge = late.hear_challenge();
+  std::this_thread::sleep_for(1100ms);
+  const JobKey key = JobKey::make("the secret of a test", "test").value();
+  const Bytes hello = encode_hello({.from = Rank{1}, .world_size = 2, .message_bytes_max = 64 << 20}, challenge, key).value();
+  late.say(hello);
+  return late.hear_answer(challenge, hello, key).has_value();
+}
+bool callers_take_all_descriptors() {
+  const std::uint16_t port = test::free_port();
+  auto rank0 = std::async(std::launch::async,
+                          [&] { return TcpWorld::join(test::place(0, 2, port), {.handshake_limit = 60s}, the_clock.after(3s)); });
+  std::vector<std::unique_ptr<test::HandRank>> silent;
+  for (int i = 0; i < 128 + 2; ++i) silent.push_back(std::make_unique<test::HandRank>(port));
+  EXPECT_EQ(silent.back()->hear_challenge().size(), 32u);
+  return !test::HandRank(port).hears_nothing_for(300ms);
+}
 bool unequal_sizes_are_moved() {
   test::Worlds worlds = test::join_all(2);
   Bytes memory(8), other(7);
@@ -98,6 +119,8 @@ TEST(TcpMutants, TheFirstLauncherWinningShows) { expect_shows("tcp.first_launche
 TEST(TcpMutants, AnEndThatComesBeforeMessagesShows) { expect_shows("tcp.end_before_messages", a_last_message_is_lost); }
 TEST(TcpMutants, LeavingAtOnceShows) { expect_shows("tcp.leaves_at_once", leaving_cuts_messages_off); }
 TEST(TcpMutants, AnEndUnseenShows) { expect_shows("tcp.end_unseen", an_end_is_not_seen); }
+TEST(TcpMutants, ALateHelloThatIsHeardShows) { expect_shows("tcp.late_hello_heard", a_late_hello_is_heard); }
+TEST(TcpMutants, CallersWithoutALimitShow) { expect_shows("tcp.callers_unlimited", callers_take_all_descriptors); }
 TEST(TcpMutants, SizesUncomparedShow) { expect_shows("tcp.sizes_uncompared", unequal_sizes_are_moved); }
 
 }  // namespace

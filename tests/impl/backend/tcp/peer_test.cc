@@ -138,6 +138,36 @@ TEST_F(TcpPeer, WhoKnowsTheSecretMustStillBeWhomTheJobExpects) {
   EXPECT_TRUE(refusal(hello()).starts_with("rank 1 was lost: rank 1 at 127.0.0.1:")) << "for good";
 }
 
+TEST_F(TcpPeer, WhatCameBeforeAMessageForWhichThereIsNoMemoryCounts) {
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+  GTEST_SKIP() << "the sanitizer's own memory leaves no room for a limit";
+#else
+  const std::uint16_t other = test::free_port();
+  constexpr std::size_t most = std::size_t{4} << 30;
+  auto joining =
+      std::async(std::launch::async, [&] { return TcpWorld::join(test::place(0, 2, other), {.message_bytes_max = most - 1}, soon()); });
+  HandRank large(other);
+  EXPECT_EQ(large.greet({.from = Rank{1}, .world_size = 2, .message_bytes_max = most - 1}, key)->verdict, Verdict::welcome);
+  const auto receiver = joining.get().value();
+  Bytes both;
+  for (const FrameHead& head : {frame_head(FrameKind::message, {2, 1}, {}), frame_head(FrameKind::message, {1, 2}, {})})
+    both.insert(both.end(), head.begin(), head.end());
+  std::ranges::fill_n(both.begin() + frame_head_bytes + 20, 4, std::byte{0xFF});
+  const std::uint64_t sum = block_digest(ByteView(both).subspan(frame_head_bytes, 40)).low;
+  for (std::size_t i = 0; i < 8; ++i) both[frame_head_bytes + 40 + i] = std::byte(static_cast<std::uint8_t>(sum >> (8 * i)));
+  rlimit before{};
+  ASSERT_EQ(::getrlimit(RLIMIT_AS, &before), 0);
+  rlimit tight = before;
+  tight.rlim_cur = most;
+  ASSERT_EQ(::setrlimit(RLIMIT_AS, &tight), 0);
+  large.say(both);
+  const auto over = receiver->net().receive(Rank{1}, {1, 2}, soon());
+  ASSERT_EQ(::setrlimit(RLIMIT_AS, &before), 0);
+  expect_ending(over, ErrorCode::peer_lost, "frame (channel 1, sequence 2): no memory for its 4294967295 bytes");
+  EXPECT_TRUE(receiver->net().receive(Rank{1}, {2, 1}, soon()));
+#endif
+}
+
 TEST_F(TcpPeer, WhoCallsWhenDescriptorsAreShortIsServedLater) {
   rlimit before{};
   ASSERT_EQ(::getrlimit(RLIMIT_NOFILE, &before), 0);
@@ -152,6 +182,47 @@ TEST_F(TcpPeer, WhoCallsWhenDescriptorsAreShortIsServedLater) {
   ASSERT_EQ(::setrlimit(RLIMIT_NOFILE, &before), 0);
   EXPECT_TRUE(mark_hits().contains("tcp.listener_paused"));
   EXPECT_EQ(caller.hear_challenge().size(), 32u);
+}
+
+TEST(TcpCallers, AHelloThatComesLateIsNotHeard) {
+  const std::uint16_t port = test::free_port();
+  auto rank0 =
+      std::async(std::launch::async, [&] { return TcpWorld::join(test::place(0, 2, port), {.handshake_limit = 2s}, the_clock.after(3s)); });
+  HandRank late(port);
+  const Bytes challenge = late.hear_challenge();
+  std::this_thread::sleep_for(1100ms);
+  const JobKey key = JobKey::make("the secret of a test", "test").value();
+  late.say(encode_hello({.from = Rank{1}, .world_size = 2, .message_bytes_max = 64 << 20}, challenge, key).value());
+  EXPECT_TRUE(late.closed());
+  expect_ending(rank0.get(), ErrorCode::timeout, ": its hello came so late that the caller may have given up");
+}
+
+TEST(TcpCallers, WhoHasProvedNothingTakesNoMoreThanSoManyDescriptors) {
+  const std::uint16_t port = test::free_port();
+  auto rank0 = std::async(std::launch::async,
+                          [&] { return TcpWorld::join(test::place(0, 2, port), {.handshake_limit = 60s}, the_clock.after(60s)); });
+  std::vector<std::unique_ptr<HandRank>> silent;
+  for (int i = 0; i < 128 + 2; ++i) {
+    silent.push_back(std::make_unique<HandRank>(port));
+    ASSERT_EQ(silent.back()->hear_challenge().size(), 32u) << i;
+  }
+  HandRank rank1(port);
+  EXPECT_TRUE(rank1.hears_nothing_for(300ms));
+  silent.pop_back();
+  const JobKey key = JobKey::make("the secret of a test", "test").value();
+  const auto answer = rank1.greet({.from = Rank{1}, .world_size = 2, .message_bytes_max = 64 << 20}, key);
+  ASSERT_TRUE(answer) << answer.error().message;
+  EXPECT_EQ(answer->verdict, Verdict::welcome);
+  EXPECT_TRUE(rank0.get());
+}
+
+TEST(TcpSocket, ACallThatIsConnectedToItselfWasRefused) {
+  const std::uint16_t port = test::free_port();
+  const Address self = Address::parse("127.0.0.1", port).value();
+  const Fd fd(::socket(AF_INET, SOCK_STREAM, 0));
+  ASSERT_EQ(::bind(fd.get(), self.data(), self.size()), 0);
+  ASSERT_EQ(::connect(fd.get(), self.data(), self.size()), 0) << "as when the system draws the port that is called";
+  EXPECT_EQ(connect_result(fd), ECONNREFUSED);
 }
 
 TEST(TcpSocket, IsToldHowLongSilenceMayLast) {

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <thread>
 
+#include "impl/core/mark.h"
 #include "tests/impl/backend/expect.h"
 #include "tests/impl/backend/tcp/group.h"
 
@@ -222,7 +223,7 @@ TEST(TcpJoin, SaysThatAPortIsInUseAndAHostUnknown) {
   const std::uint16_t port = test::free_port();
   const Fd taken = listen_at("127.0.0.1", port).value();
   expect_error(
-      TcpWorld::join(test::place(0, 2, port), {}, soon()), ErrorCode::io_error,
+      TcpWorld::join(test::place(0, 2, port), {}, the_clock.after(300ms)), ErrorCode::already_exists,
       fmt::format("join the job, rank 0 of 2, told by variables, rank 0 at 127.0.0.1:{0}: listen at 127.0.0.1:{0}: Address already in "
                   "use",
                   port));
@@ -233,6 +234,18 @@ TEST(TcpJoin, SaysThatAPortIsInUseAndAHostUnknown) {
   EXPECT_NE(joined.error().message.find(": look up host no such host: "), std::string::npos) << joined.error().message;
   expect_error(TcpWorld::join(test::place(0, 2, port), {.message_bytes_max = 0}, soon()), ErrorCode::invalid_argument,
                "join the job: messages of 0 bytes at most; expected 1 to 4294967295");
+}
+
+TEST(TcpJoin, WaitsForAPortThatAnotherProcessHasForAWhile) {
+  const std::uint16_t port = test::free_port();
+  Fd taken = listen_at("127.0.0.1", port).value();
+  auto rank0 = std::async(std::launch::async, [&] { return TcpWorld::join(test::place(0, 2, port), {}, soon()); });
+  const auto until = the_clock.now() + 10s;
+  while (!mark_hits().contains("tcp.port_in_use") && the_clock.now() < until) std::this_thread::sleep_for(1ms);
+  taken.reset();
+  const auto rank1 = TcpWorld::join(test::place(1, 2, port), {}, soon());
+  EXPECT_TRUE(rank1) << rank1.error().message;
+  EXPECT_TRUE(rank0.get());
 }
 
 TEST(TcpJoin, FailsAtOnceWhenARankLeavesBeforeAllHaveCome) {
