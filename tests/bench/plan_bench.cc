@@ -200,6 +200,12 @@ Status bench_warm(const Request& request) {
   cache.propose_global(local, fingerprints, {global, {}});
   cache.commit();
 
+  // What the rank is told where all plan anew, by way of the wire. (It writes a run of the replicas and its slice of the optimizer's flat state: pieces of a
+  // third of the tensors that it lists.)
+  const std::vector<SharedBytes> replies_anew = plan::encode_replies(local, global.plans);
+  Decoder anew(replies_anew[8].view(), "reply");
+  const SavePlan expected = expand(TRY(plan::apply_kept(local[8], anew)), rank);
+
   std::vector<double> plans, answers;
   std::vector<SharedBytes> offers;
   for (const plan::Fingerprint& fingerprint : fingerprints) offers.push_back(protocol::offer_claim({fingerprint, id, {{1, 2}}}));
@@ -220,7 +226,10 @@ Status bench_warm(const Request& request) {
     const std::vector<SharedBytes> replies = plan::encode_replies(whole->plan.plans, plans_now);
     answers.push_back(coordinator.cpu());
     if (replies.size() != local.size()) return fail(ErrorCode::corrupt, "warm plan: {} replies", replies.size());
-    if (items.items.empty()) return fail(ErrorCode::corrupt, "warm plan: nothing to write");
+    if (items != expected || items.items.empty()) {
+      return fail(ErrorCode::corrupt, "warm plan: {} items, which are not the {} of a plan made anew", items.items.size(),
+                  expected.items.size());
+    }
   }
   const std::size_t claim_bytes = offers.front().size();
   request.report({"warm " + where, median(plans) * 1e3, "ms", 1.0, claim_bytes, dtypes});
