@@ -86,7 +86,7 @@ class Checkpoints {
   Result<std::vector<ChunkPlace>> places(const std::string& directory, const format::Manifest& manifest, const std::string& tensor);
   /// Reads and compares every byte of one attempt. Damage is a finding; not_found when it was never committed.
   Result<VerifyReport> verify(const std::string& directory, const VerifyProgress& progress = {});
-  /// The same for every committed checkpoint and the hint `latest`. not_found when there is none.
+  /// The same for every committed checkpoint, the hint `latest` and the mark `given-up`. not_found when there is none.
   Result<VerifyReport> verify_all(const VerifyProgress& progress = {});
 
   static constexpr port::Duration call_deadline = std::chrono::minutes(2);
