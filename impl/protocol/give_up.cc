@@ -30,7 +30,7 @@ Result<SyncedFile> write_record(port::Storage& storage, std::string_view directo
   const SharedBytes bytes = record();
   const port::WritePiece piece{0, bytes.view(), bytes.owner()};
   for (int number = 0;; ++number) {
-    const std::string path = fmt::format("{}/{}.{}", directory, given_up_mark, number);
+    const std::string path = fmt::format("{}/{}{}", directory, given_up_file_prefix, number);
     if (MUTATE("give_up.shares_its_file", false, true)) (void)storage.remove(path, deadline);
     Result<SyncedFile> written = write_new_file(storage, path, {&piece, 1}, deadline);
     if (written || written.error().code != ErrorCode::already_exists) return written;
@@ -62,8 +62,9 @@ Status keep_mark(port::Storage& storage, const std::string& directory, port::Dea
   if (there == Held::other) TRY(storage.remove(given_up_mark, deadline));
   const SyncedFile own = TRY(write_record(storage, directory, deadline));
   const Status linked = link_durably(storage, own.path(), "", given_up_mark, record(), deadline);
+  if (!linked && linked.error().code != ErrorCode::unsupported) return linked;
   if (!storage.remove(own.path(), deadline)) MARK("files.temporary_left");  // harmless, as in publish_if_absent
-  return linked || linked.error().code == ErrorCode::unsupported ? Status() : linked;
+  return {};
 }
 
 Result<bool> give_up(port::Storage& storage, const std::string& directory, port::Deadline deadline) {

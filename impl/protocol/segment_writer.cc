@@ -32,7 +32,7 @@ Result<std::vector<SavePlan>> SegmentWriter::prepare_global_plan(std::vector<Sav
   // Exclusive: of two coordinators that are alive at once, one gets this name and the other fails here, before anything is written.
   TRY(env_.storage.make_directory(ticket_.directory, role_.reduce));
   // Before anything else is written: an attempt that fills the storage can be given up all the same.
-  TRY(keep_mark(env_.storage, ticket_.directory, role_.reduce));
+  if (MUTATE("segment_writer.keeps_no_mark", true, false)) TRY(keep_mark(env_.storage, ticket_.directory, role_.reduce));
   TRY(env_.storage.sync_directory("", role_.reduce));
   TRY(check_alone());
   for (SavePlan& plan : plans) plan.storage_data = encode(ticket_);

@@ -15,6 +15,9 @@ inline constexpr std::string_view manifest_name = "MANIFEST";
 inline constexpr std::string_view given_up_record = "holdfast: this attempt was given up\n";
 /// A file of the root that holds given_up_record, from before the first attempt: to give one up is to link it, which needs no space. FORMAT.md.
 inline constexpr std::string_view given_up_mark = "given-up";
+/// How files begin that hold the record on its way to a name of its own. One may be left in any attempt's directory, also a committed one's: whoever wrote
+/// it there came too late.
+inline constexpr std::string_view given_up_file_prefix = "given-up.";
 /// What the directory of an attempt that was given up is called after its name, on its way out (give_up.h): that of no attempt.
 inline constexpr std::string_view removed_suffix = ".removed";
 inline constexpr std::string_view hint_name = "latest";

@@ -76,7 +76,7 @@ class Verifier {
     std::vector<port::DirectoryEntry> entries = TRY(storage_.list(directory_, deadline_()));
     std::ranges::sort(entries);
     for (const port::DirectoryEntry& entry : entries) {
-      if (expected.contains(entry.name)) continue;
+      if (expected.contains(entry.name) || entry.name.starts_with(given_up_file_prefix)) continue;
       TRY(found(join(directory_, entry.name),
                 error(ErrorCode::corrupt, "the manifest knows no such file: something else wrote into this attempt")));
     }

@@ -30,7 +30,7 @@ using VerifyProgress = std::function<void(const VerifyReport&)>;
 Result<VerifyReport> verify_attempt(port::Storage& storage, const std::string& directory, const std::function<port::Deadline()>& deadline,
                                     const VerifyProgress& progress = {});
 
-/// Checks every committed checkpoint of a folder, and the `latest` hint. not_found when there is none.
+/// Checks every committed checkpoint of a folder, the `latest` hint and the mark `given-up`. not_found when there is none.
 Result<VerifyReport> verify_all(port::Storage& storage, const std::function<port::Deadline()>& deadline,
                                 const VerifyProgress& progress = {});
 

@@ -11,6 +11,7 @@ const std::vector<Mutant>& mutants() {
        "durable-after-committed"},
       {"give_up.takes_no_name", "an attempt is swept without taking its commit name", "S3", "zombie-exhaustive"},
       {"give_up.shares_its_file", "two who give up an attempt write their record under one name", "S3", "give-up-exhaustive"},
+      {"segment_writer.keeps_no_mark", "an attempt is written before there is a mark to give it up by", "S3", "give-up-mark"},
       {"recover.makes_room_first", "files of an attempt are removed before its commit name is taken", "S3", "zombie-exhaustive"},
       {"give_up.removed_in_place", "the taken name of an attempt goes while its directory is still there", "S3", "zombie-exhaustive"},
       {"segment_writer.never_gives_way", "two coordinators that saw the same attempts both go on", "S9", "zombie-exhaustive"},

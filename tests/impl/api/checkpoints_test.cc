@@ -181,6 +181,13 @@ TEST(Checkpoints, ADamagedMarkIsFoundAndMadeAnew) {
   EXPECT_TRUE(folder.checkpoints.verify_all()->findings.empty());
 }
 
+TEST(Checkpoints, WhatGaveACheckpointUpTooLateIsNoDamage) {
+  Crashed folder;
+  folder.expect_swept();
+  std::ofstream(folder.directory.path() + "/step-1.a1/given-up.0") << "holdfast: this";
+  EXPECT_TRUE(folder.checkpoints.verify_all()->findings.empty());
+}
+
 TEST(Checkpoints, TwoFoldersOfOneJobDoNotHearEachOther) {
   const test::TemporaryDirectory directory;
   const auto both = run_local_job(2, [&](Job& job) -> Status {
