@@ -75,11 +75,13 @@ struct SmallScope {
 
 /// Every place where the old coordinator can stop, every moment of the new job at which it can go on; and of an old one that stopped at once, every moment
 /// of the new job at which it can overtake that, and every place up to which it can.
-/// From 1,000 cases on each of these; below that of each first choice every sixteenth second one, other ones for another seed.
+/// From 1,000 cases on each of these; below that of each first choice every sixteenth second one, while the new job recovers every fourth, other ones for
+/// another seed.
 gen::Outcome exhaust_small_scope(World& /*world*/, const gen::DrawOptions& options) {
   gen::Outcome outcome;
   const std::uint32_t stride = options.cases < 1000 ? 16 : 1;
   const auto first = static_cast<std::uint32_t>(options.seed % stride);
+  constexpr std::uint32_t recovery_calls = 40;
   for (const Step new_step : {Step{200}, Step{150}}) {
     for (const std::size_t keep_last : {std::size_t{1}, std::size_t{2}}) {
       TwoJobsOptions jobs = small_jobs();
@@ -89,6 +91,10 @@ gen::Outcome exhaust_small_scope(World& /*world*/, const gen::DrawOptions& optio
       const std::uint32_t old_calls = scope.calls[0], new_calls = scope.calls[2];
       for (std::uint32_t at = 0; at < old_calls; ++at) {
         for (std::uint32_t until = 1 + (at + first) % stride; until <= new_calls; until += stride) {
+          if (!scope.holds(at, until, std::nullopt, outcome)) return outcome;
+        }
+        // What must not be interrupted while the new job recovers is shorter than the stride.
+        for (std::uint32_t until = 1 + (at + first) % 4; stride != 1 && until <= recovery_calls; until += 4) {
           if (!scope.holds(at, until, std::nullopt, outcome)) return outcome;
         }
       }
