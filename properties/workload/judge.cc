@@ -75,7 +75,8 @@ std::optional<std::string> debris(const sim::Disk& disk) {
   for (const std::string& path : disk.paths()) {
     const std::string top = path.substr(0, path.find('/'));
     const Result<Bytes> record = disk.read_file(top + "/MANIFEST");
-    if (top != protocol::hint_name && top != protocol::given_up_mark && (!record || as_text(*record) == protocol::given_up_record)) return path;
+    if (top != protocol::hint_name && top != protocol::given_up_mark && (!record || as_text(*record) == protocol::given_up_record))
+      return path;
   }
   return std::nullopt;
 }
