@@ -231,11 +231,11 @@ Wrong digests_are_compared(const gen::DrawnCase& drawn) {
 using Holds = Wrong (*)(World&, const gen::DrawnCase&);
 
 Property property(std::string id, std::string invariants, std::string statement, std::vector<std::string> worlds, Holds holds,
-                  std::vector<std::string> marks = {}, std::string_view why_sim_alone = {}) {
+                  std::vector<std::string> marks = {}, std::string_view why_not_elsewhere = {}) {
   const auto check = [holds](World& world, const gen::DrawOptions& options) {
     return gen::for_all(options, [&](const gen::DrawnCase& drawn) { return holds(world, drawn); });
   };
-  return {std::move(id), std::move(invariants), std::move(statement), std::move(worlds), check, std::move(marks), why_sim_alone};
+  return {std::move(id), std::move(invariants), std::move(statement), std::move(worlds), check, std::move(marks), why_not_elsewhere};
 }
 
 }  // namespace

@@ -133,7 +133,7 @@ void run_property(const Property& property, World& world, const Arguments& argum
 
 void skip_property(const Property& property, const Arguments& arguments, Report& report) {
   ++report.skipped;
-  const std::string reason(runs_in(property, "threads") ? "keeps its tensors in host memory" : property.why_sim_alone);
+  const std::string reason(runs_in(property, "threads") ? "keeps its tensors in host memory" : property.why_not_elsewhere);
   report.rows.push_back({{"property", property.id}, {"world", arguments.world}, {"skipped", reason}});
   report.junit.push_back({"holdfast-validate." + arguments.world, property.id, 0, reports::JunitOutcome::skipped, reason, ""});
   report.page.acts.push_back({title_of(property), reports::ReportVerdict::none, "skipped: " + reason, {}, {}});

@@ -75,6 +75,11 @@ const std::vector<Mutant>& mutants() {
       {"format.padding_unchecked", "the padding of a segment header may hold anything", "S4", "rule-damage"},
       {"engine_fiber.shares_exceptions", "the fibres of a run share the C++ runtime's stack of caught exceptions", "D1", "engines-agree"},
       {"build_manifest.mesh_incomplete", "a checkpoint that lacks a box of a mesh is committed", "S7", "rule-commit"},
+      {"segment_writer.delete_before_publish",
+       "the old checkpoint is deleted before the new one is published",
+       "S3",
+       "killed-rank",
+       {"procs"}},
       {"tcp.end_before_messages", "what a rank sent before it ended is lost", "L1", "round-trip", {"procs"}},
       {"tcp.leaves_at_once", "a rank ends before the others have what it sent", "L1", "round-trip", {"procs"}},
   };

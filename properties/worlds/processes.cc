@@ -66,13 +66,15 @@ Bytes read_end(const Fd& file, std::size_t most) {
 }
 
 std::string how_it_ended(int status) {
-  if (WIFSIGNALED(status)) return fmt::format("killed by signal {} ({})", WTERMSIG(status), ::strsignal(WTERMSIG(status)));
+  if (WIFSIGNALED(status)) return killed_by(WTERMSIG(status));
   if (WEXITSTATUS(status) == not_written) return "could not write its result";
   if (WEXITSTATUS(status) == threw) return "ended by an exception";
   return fmt::format("ended with exit code {} before its result was there", WEXITSTATUS(status));
 }
 
 }  // namespace
+
+std::string killed_by(int signal) { return fmt::format("killed by signal {} ({})", signal, ::strsignal(signal)); }
 
 Result<Processes> Processes::make() {
   int ends[2];

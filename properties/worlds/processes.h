@@ -20,6 +20,8 @@ struct ProcessEnd {
   std::string how;              ///< then: "killed by signal 6 (Aborted)" and the like, with the end of what the process has printed
 };
 
+std::string killed_by(int signal);  ///< ProcessEnd::how, if nothing was printed
+
 /// No process outlives this object, nor the process that made it. The caller has no other thread: what one holds at a fork, such as a lock, is
 /// held in the child for ever.
 class Processes {

@@ -1,5 +1,6 @@
 #include "properties/worlds/procs_world.h"
 
+#include <signal.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -88,6 +89,8 @@ Result<Processes> start_ranks(int world_size, const std::string& directory, std:
 }
 
 }  // namespace
+
+std::string killed(Rank rank) { return fmt::format("rank {}: {}", rank, killed_by(SIGKILL)); }
 
 Result<std::unique_ptr<World>> ProcsWorld::make(std::chrono::milliseconds run_limit) {
   return std::unique_ptr<World>(new ProcsWorld(TRY(Scratch::make()), run_limit));

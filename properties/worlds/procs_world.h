@@ -25,4 +25,7 @@ class ProcsWorld : public World {
   std::uint64_t runs_ = 0;
 };
 
+/// The problem of a rank that was killed by SIGKILL, before the run's limit.
+std::string killed(Rank rank);
+
 }  // namespace holdfast::properties
