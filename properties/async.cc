@@ -25,15 +25,7 @@ constexpr port::Duration patience = std::chrono::seconds(60);
 /// Runs `act` on every rank of the saving job; gives what went wrong first.
 Wrong on_every_rank(World& world, const gen::DrawnCase& drawn, const Act& act) {
   world.reset();
-  std::vector<Wrong> wrong(static_cast<std::size_t>(drawn.saved.world_size));
-  const auto problems = world.run(drawn.saved.world_size, drawn.seed, [&](const port::Env& env, Rank rank) {
-    wrong[static_cast<std::size_t>(rank.value)] = act(env, rank, drawn);
-  });
-  for (std::size_t r = 0; r < wrong.size(); ++r) {
-    if (wrong[r]) return fmt::format("rank {}: {}", r, *wrong[r]);
-  }
-  if (!problems.empty()) return problems.front();
-  return std::nullopt;
+  return on_ranks(world, drawn.saved.world_size, drawn.seed, [&](const port::Env& env, Rank rank) { return act(env, rank, drawn); });
 }
 
 /// The trainer's step: every element of every tensor changes, in place.
@@ -241,7 +233,7 @@ Property property(std::string id, std::string invariants, std::string statement,
   return {std::move(id),
           std::move(invariants),
           std::move(statement),
-          {"sim", "threads"},
+          in_host_memory(),
           [act = std::move(act)](World& world, const gen::DrawOptions& options) {
             return gen::for_all(options, [&](const gen::DrawnCase& drawn) { return on_every_rank(world, drawn, act); });
           },
@@ -270,7 +262,8 @@ std::vector<Property> async_properties() {
        [](World& world, const gen::DrawOptions& options) {
          return gen::for_all(options, [&](const gen::DrawnCase& drawn) { return on_every_rank(world, drawn, cancels_in_time); });
        },
-       {"save.cancelled"}},
+       {"save.cancelled"},
+       needs_virtual_time},
       {"slow-device",
        "S6 L1",
        "When a save or load has come back nothing uses the tensors any more, or its deadline has passed and the session knows.",
@@ -278,7 +271,8 @@ std::vector<Property> async_properties() {
        [](World& world, const gen::DrawOptions& options) {
          return gen::for_all(options, [&](const gen::DrawnCase& drawn) { return every_rank_lets_go(world, drawn); });
        },
-       {"device.unfinished", "property.device_outlived_the_call"}},
+       {"device.unfinished", "property.device_outlived_the_call"},
+       needs_virtual_time},
   };
 }
 

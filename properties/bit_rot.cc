@@ -113,7 +113,7 @@ std::vector<Property> bit_rot_properties() {
            "S4 S5",
            "With a flipped bit anywhere in the newest checkpoint, every rank loads it as it was saved, or every rank the one before and "
            "nothing of the newest.",
-           {"sim", "simgpu", "threads"},
+           in_every_world(),
            property,
            {"bit_rot.fell_back", "bit_rot.fell_back_streamed", "bit_rot.could_not_fall_back", "load.would_leave_values"}}};
 }

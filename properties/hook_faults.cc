@@ -198,13 +198,11 @@ std::vector<Property> hook_fault_properties() {
   std::vector<Property> properties;
   for (const Row& row : rows()) {
     properties.push_back(
-        {row.id,
-         "A1 A3 S3 S5 L1 L4",
+        {row.id, "A1 A3 S3 S5 L1 L4",
          fmt::format("When {} fails on any ranks during a {}{}, exactly those are named on every rank, and nothing older is hurt.",
                      model::to_string(row.hook), row.operation == Operation::save ? "save" : "load",
                      row.no_dist ? " without a network" : ""),
-         {"sim", "simgpu", "threads"},
-         [&row](World& world, const gen::DrawOptions& options) { return check_row(row, world, options); }});
+         in_every_world(), [&row](World& world, const gen::DrawOptions& options) { return check_row(row, world, options); }});
   }
   return properties;
 }

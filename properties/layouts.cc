@@ -5,13 +5,13 @@
 #include "impl/core/memory.h"
 #include "model/held_elements.h"
 #include "properties/job.h"
+#include "properties/on_ranks.h"
 #include "properties/property.h"
 
 namespace holdfast::properties {
 namespace {
 
 using Numbers = std::vector<std::int64_t>;
-using Wrong = std::optional<std::string>;
 
 /// The number of each element of a part, at its place in the rank's memory; -1 where nothing lies.
 Numbers in_memory(const std::vector<LocalBox>& part, const Dims& shape, std::size_t elements) {
@@ -65,26 +65,16 @@ gen::Outcome operations_are_named(World& world, const gen::DrawOptions& options)
     std::erase(others, drawn.coordinator);
     if (others.empty()) return std::nullopt;
     world.reset();
-    std::vector<std::optional<CheckpointError>> errors(static_cast<std::size_t>(drawn.saved.world_size));
     const gen::WholeValues values = make_values(drawn.saved, drawn.seed);
-    const auto problems = world.run(drawn.saved.world_size, drawn.seed, [&](const port::Env& env, Rank rank) {
+    const auto named = [&](const auto& outcome) -> Wrong {
+      if (outcome) return "it succeeded";
+      return outcome.error().failures.ranks() == others ? std::nullopt : Wrong(to_string(outcome.error()));
+    };
+    return on_ranks(world, drawn.saved.world_size, drawn.seed, drawn.coordinator, [&](protocol::Session& session, Rank rank) {
       gen::RankState state = make_state(drawn.saved, rank, values);
-      protocol::Session session(env, {.coordinator = drawn.coordinator});
-      auto& error = errors[static_cast<std::size_t>(rank.value)];
-      if (std::ranges::binary_search(others, rank)) {
-        const auto loaded = protocol::load(session, state.dict, {});
-        if (!loaded) error = loaded.error();
-      } else {
-        const auto saved = protocol::save(session, state.dict, {.step = Step{3}});
-        if (!saved) error = saved.error();
-      }
+      if (std::ranges::binary_search(others, rank)) return named(protocol::load(session, state.dict, {}));
+      return named(protocol::save(session, state.dict, {.step = Step{3}}));
     });
-    if (!problems.empty()) return problems.front();
-    for (std::size_t r = 0; r < errors.size(); ++r) {
-      if (!errors[r]) return fmt::format("rank {} succeeded", r);
-      if (errors[r]->failures.ranks() != others) return fmt::format("rank {}: {}", r, to_string(*errors[r]));
-    }
-    return std::nullopt;
   });
 }
 
@@ -97,11 +87,12 @@ std::vector<Property> layout_properties() {
        "What a rank holds by any layout, and where in its memory, is what the model counts element by element.",
        {"sim"},
        layouts_are_the_models,
-       {"gen.flat_cut", "gen.replicated_axis"}},
+       {"gen.flat_cut", "gen.replicated_axis"},
+       asks_nothing_of_a_world},
       {"operations",
        "L1 A1 A3",
        "Ranks that call another operation than the coordinator are named on every rank, with both operations.",
-       {"sim", "threads"},
+       in_host_memory(),
        operations_are_named,
        {"comm.other_operation"}},
   };

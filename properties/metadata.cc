@@ -2,11 +2,13 @@
 #include <algorithm>
 #include <set>
 
+#include "impl/protocol/load.h"
+#include "impl/protocol/save.h"
 #include "model/expected_metadata.h"
 #include "model/global_state.h"
 #include "model/held_elements.h"
 #include "properties/doubles.h"
-#include "properties/job.h"
+#include "properties/on_ranks.h"
 #include "properties/property.h"
 
 namespace holdfast::properties {
@@ -127,73 +129,53 @@ gen::Outcome check_default_metadata(World& /*world*/, const gen::DrawOptions& op
   return gen::for_all(options, metadata_is_the_models);
 }
 
-template <typename Double>
-std::optional<std::string> wrong_calls(const std::vector<std::shared_ptr<Double>>& doubles, Rank coordinator,
-                                       const std::vector<std::string>& everywhere, const std::vector<std::string>& on_coordinator) {
-  for (std::size_t r = 0; r < doubles.size(); ++r) {
-    const auto& expected = static_cast<int>(r) == coordinator.value ? on_coordinator : everywhere;
-    if (doubles[r]->calls != expected)
-      return fmt::format("rank {} saw the calls {}, expected {}", r, fmt::join(doubles[r]->calls, " "), fmt::join(expected, " "));
-  }
-  return std::nullopt;
+Wrong unlike(const std::vector<std::string>& calls, const std::vector<std::string>& expected) {
+  if (calls == expected) return std::nullopt;
+  return fmt::format("it saw the calls {}, expected {}", fmt::join(calls, " "), fmt::join(expected, " "));
 }
 
 /// test_dummy_writer_works, with the order of calls that PyTorch has.
 gen::Outcome check_idle_writer(World& world, const gen::DrawOptions& options) {
-  return gen::for_all(options, [&](const gen::DrawnCase& drawn) -> std::optional<std::string> {
+  return gen::for_all(options, [&](const gen::DrawnCase& drawn) -> Wrong {
     world.reset();
-    std::vector<std::shared_ptr<IdleWriter>> writers;
-    for (int r = 0; r < drawn.saved.world_size; ++r) writers.push_back(std::make_shared<IdleWriter>());
-    std::vector<std::string> errors(writers.size());
     const gen::WholeValues values = make_values(drawn.saved, 1);
-    const auto problems = world.run(drawn.saved.world_size, drawn.seed, [&](const port::Env& env, Rank rank) {
-      const auto r = static_cast<std::size_t>(rank.value);
+    return on_ranks(world, drawn.saved.world_size, drawn.seed, drawn.coordinator, [&](protocol::Session& session, Rank rank) -> Wrong {
       const gen::RankState state = make_state(drawn.saved, rank, values);
-      protocol::Session session(env, {.coordinator = drawn.coordinator});
-      const auto saved = protocol::save(session, state.dict, {.step = Step{1}, .writer = writers[r]});
-      if (!saved) errors[r] = to_string(saved.error());
+      const auto writer = std::make_shared<IdleWriter>();
+      const auto saved = protocol::save(session, state.dict, {.step = Step{1}, .writer = writer});
+      if (!saved) return to_string(saved.error());
+      if (rank != drawn.coordinator) return unlike(writer->calls, {"reset", "set_up_storage_writer", "prepare_local_plan", "write_data"});
+      return unlike(writer->calls, {"reset", "set_up_storage_writer", "prepare_local_plan", "prepare_global_plan", "write_data", "finish"});
     });
-    if (!problems.empty()) return problems.front();
-    for (const std::string& error : errors) {
-      if (!error.empty()) return error;
-    }
-    return wrong_calls(writers, drawn.coordinator, {"reset", "set_up_storage_writer", "prepare_local_plan", "write_data"},
-                       {"reset", "set_up_storage_writer", "prepare_local_plan", "prepare_global_plan", "write_data", "finish"});
   });
 }
 
 /// test_dummy_reader_works.
 gen::Outcome check_idle_reader(World& world, const gen::DrawOptions& options) {
-  return gen::for_all(options, [&](const gen::DrawnCase& drawn) -> std::optional<std::string> {
+  return gen::for_all(options, [&](const gen::DrawnCase& drawn) -> Wrong {
     world.reset();
     const Result<Metadata> metadata = planned_metadata(drawn.saved);
     if (!metadata) return fmt::format("{}", metadata.error());
-    std::vector<std::shared_ptr<IdleReader>> readers;
-    for (int r = 0; r < drawn.loaded.world_size; ++r) readers.push_back(std::make_shared<IdleReader>(*metadata));
-    std::vector<std::string> errors(readers.size());
     gen::StateSpec tensors_only = drawn.loaded;  // an idle reader brings no byte values
     tensors_only.values.clear();
-    const auto problems = world.run(drawn.loaded.world_size, drawn.seed, [&](const port::Env& env, Rank rank) {
-      const auto r = static_cast<std::size_t>(rank.value);
-      gen::RankState state = make_destination(tensors_only, rank);
-      protocol::Session session(env, {.coordinator = drawn.load_coordinator});
-      const auto loaded = protocol::load(session, state.dict, {.reader = readers[r]});
-      if (!loaded) errors[r] = to_string(loaded.error());
-    });
-    if (!problems.empty()) return problems.front();
-    for (const std::string& error : errors) {
-      if (!error.empty()) return error;
-    }
-    return wrong_calls(readers, drawn.load_coordinator,
-                       {"reset", "read_metadata", "set_up_storage_reader", "prepare_local_plan", "read_data"},
-                       {"reset", "read_metadata", "set_up_storage_reader", "prepare_local_plan", "prepare_global_plan", "read_data"});
+    return on_ranks(
+        world, drawn.loaded.world_size, drawn.seed, drawn.load_coordinator, [&](protocol::Session& session, Rank rank) -> Wrong {
+          gen::RankState state = make_destination(tensors_only, rank);
+          const auto reader = std::make_shared<IdleReader>(*metadata);
+          const auto loaded = protocol::load(session, state.dict, {.reader = reader});
+          if (!loaded) return to_string(loaded.error());
+          if (rank != drawn.load_coordinator)
+            return unlike(reader->calls, {"reset", "read_metadata", "set_up_storage_reader", "prepare_local_plan", "read_data"});
+          return unlike(reader->calls,
+                        {"reset", "read_metadata", "set_up_storage_reader", "prepare_local_plan", "prepare_global_plan", "read_data"});
+        });
   });
 }
 
 }  // namespace
 
 std::vector<Property> metadata_properties() {
-  const std::vector<std::string> everywhere = {"sim", "simgpu", "threads"};
+  const std::vector<std::string> everywhere = in_every_world();
   return {
       {"SEED-M1", "S7", "A tensor whose chunks all lie on one rank has one chunk, whatever the other ranks are.", everywhere,
        check_missing_rank},

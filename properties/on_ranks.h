@@ -4,8 +4,8 @@
 #include <functional>
 #include <optional>
 #include <string>
-#include <vector>
 
+#include "impl/core/check.h"
 #include "impl/protocol/session.h"
 #include "properties/gen/draw.h"
 #include "properties/worlds/world.h"
@@ -13,21 +13,30 @@
 namespace holdfast::properties {
 
 using gen::Draw;
-using Wrong = std::optional<std::string>;
+using Wrong = std::optional<std::string>;  ///< what is wrong, in a text that is not empty
 
-/// Runs `body` on every rank with a session of its own. Gives what the world complains about, else what the lowest rank's body did.
-inline Wrong on_ranks(World& world, int ranks, std::uint64_t seed, Rank coordinator,
-                      const std::function<Wrong(protocol::Session&, Rank)>& body) {
-  std::vector<Wrong> wrongs(static_cast<std::size_t>(ranks));
-  const std::vector<std::string> problems = world.run(ranks, seed, [&](const port::Env& env, Rank rank) {
-    protocol::Session session(env, {.coordinator = coordinator});
-    wrongs[static_cast<std::size_t>(rank.value)] = body(session, rank);
+/// Runs `body` on every rank. Gives what the world complains about, else what the lowest rank's body did. What else a body writes is lost in a
+/// world of processes.
+inline Wrong on_ranks(World& world, int ranks, std::uint64_t seed, const std::function<Wrong(const port::Env&, Rank)>& body) {
+  const WorldRun run = world.run(ranks, seed, [&](const port::Env& env, Rank rank) {
+    const Wrong wrong = body(env, rank);
+    CHECK(!wrong || !wrong->empty(), "rank {} does not say what is wrong", rank);
+    return wrong ? to_bytes(as_bytes(*wrong)) : Bytes();
   });
-  if (!problems.empty()) return problems.front();
-  for (std::size_t r = 0; r < wrongs.size(); ++r) {
-    if (wrongs[r]) return fmt::format("rank {}: {}", r, *wrongs[r]);
+  if (!run.problems.empty()) return run.problems.front();
+  for (std::size_t r = 0; r < run.results.size(); ++r) {
+    if (!run.results[r].empty()) return fmt::format("rank {}: {}", r, as_text(run.results[r]));
   }
   return std::nullopt;
+}
+
+/// The same with a session of the rank's own.
+inline Wrong on_ranks(World& world, int ranks, std::uint64_t seed, Rank coordinator,
+                      const std::function<Wrong(protocol::Session&, Rank)>& body) {
+  return on_ranks(world, ranks, seed, [&](const port::Env& env, Rank rank) {
+    protocol::Session session(env, {.coordinator = coordinator});
+    return body(session, rank);
+  });
 }
 
 }  // namespace holdfast::properties

@@ -231,11 +231,11 @@ Wrong digests_are_compared(const gen::DrawnCase& drawn) {
 using Holds = Wrong (*)(World&, const gen::DrawnCase&);
 
 Property property(std::string id, std::string invariants, std::string statement, std::vector<std::string> worlds, Holds holds,
-                  std::vector<std::string> marks = {}) {
+                  std::vector<std::string> marks = {}, std::string_view why_not_elsewhere = {}) {
   const auto check = [holds](World& world, const gen::DrawOptions& options) {
     return gen::for_all(options, [&](const gen::DrawnCase& drawn) { return holds(world, drawn); });
   };
-  return {std::move(id), std::move(invariants), std::move(statement), std::move(worlds), check, std::move(marks)};
+  return {std::move(id), std::move(invariants), std::move(statement), std::move(worlds), check, std::move(marks), why_not_elsewhere};
 }
 
 }  // namespace
@@ -245,15 +245,15 @@ std::vector<Property> per_rank_properties() {
   return {
       property("rank-values", "S4 A3",
                "Of values that each rank saved its own of, every rank gets the one that the policy says, or all are told why not.",
-               {"sim", "threads"}, ranks_get_their_own, {"load.rank_value_dropped", "property.rank_values_by_more_ranks"}),
+               in_host_memory(), ranks_get_their_own, {"load.rank_value_dropped", "property.rank_values_by_more_ranks"}),
       property("values-agree", "S4 A1 A3", "A byte value of all ranks that differs on one is refused, and the rank named.",
-               {"sim", "threads"}, values_that_differ_are_refused),
+               in_host_memory(), values_that_differ_are_refused),
       property("rule-replicas", "A1", "Of the holders of a box, those are named whose digest is not that of more than half.", {"sim"},
-               digests),
+               digests, {}, asks_nothing_of_a_world),
       property("replicas", "S4 A1 A3 A4",
                "Where replicas are compared, one flipped bit fails the save and exactly its rank is named, both where two hold it; equal "
                "ones pass.",
-               {"sim", "simgpu", "threads"}, replicas_are_compared,
+               in_every_world(), replicas_are_compared,
                {"save.replicas_digested", "property.replica_of_three_flipped", "property.replica_of_two_flipped"}),
   };
 }

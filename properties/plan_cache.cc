@@ -260,7 +260,8 @@ std::vector<Property> plan_cache_properties() {
                outcome.counted = fmt::format("{} changed layouts, 0 stale plans accepted", outcome.cases * changes_a_case);
              return outcome;
            },
-           {"plan.cache_hit"}}};
+           {"plan.cache_hit"},
+           asks_nothing_of_a_world}};
 }
 
 }  // namespace holdfast::properties

@@ -20,7 +20,15 @@ struct Property {
   std::function<gen::Outcome(World&, const gen::DrawOptions&)> check;
   /// Marks (impl/core/mark.h) that a check of 100 cases or more must reach, or else it exercised nothing of what it claims.
   std::vector<std::string> marks = {};
+  std::string_view why_not_elsewhere = "drives the simulator itself: its faults, crashes and decisions";  ///< for who runs another world
 };
+
+/// Worlds, for properties whose tensors lie where the world wants them, and for those that keep them in host memory.
+std::vector<std::string> in_every_world();
+std::vector<std::string> in_host_memory();
+/// Property::why_not_elsewhere of those that are about values.
+inline constexpr std::string_view asks_nothing_of_a_world = "asks nothing of a world, and need not run in more than one";
+inline constexpr std::string_view needs_virtual_time = "waits for seconds, which pass at once in the simulator alone";
 
 /// Every property, in the order of CATALOGUE.md.
 const std::vector<Property>& catalogue();
@@ -41,6 +49,7 @@ std::vector<Property> state_properties();
 std::vector<Property> per_rank_properties();
 std::vector<Property> hook_fault_properties();
 std::vector<Property> crash_properties();
+std::vector<Property> killed_rank_properties();
 std::vector<Property> durability_properties();
 std::vector<Property> give_up_properties();
 std::vector<Property> two_jobs_properties();

@@ -97,7 +97,7 @@ std::vector<Property> rewind_properties() {
   return {{"rewind",
            "S1 S9",
            "A job that saves step 1000, goes back and saves 900, then 1000 again, loads each as the newest, and retention goes by age.",
-           {"sim", "simgpu", "threads"},
+           in_every_world(),
            check,
            {"rewind.went_back_and_on"}}};
 }

@@ -52,7 +52,7 @@ Property property(std::string id, std::string invariants, std::string statement,
   return {std::move(id),
           std::move(invariants),
           std::move(statement),
-          {"sim", "simgpu", "threads"},
+          in_every_world(),
           [holds = std::move(holds)](World& world, const gen::DrawOptions& options) { return check(world, options, holds); },
           std::move(marks)};
 }

@@ -288,9 +288,13 @@ Wrong boxes_across_are_read(const gen::DrawnCase& drawn) {
 }
 
 Property rule(std::string id, std::string invariants, std::string statement, Wrong (*holds)(const gen::DrawnCase&)) {
-  return {std::move(id), std::move(invariants), std::move(statement), {"sim"}, [holds](World& /*world*/, const gen::DrawOptions& options) {
-            return gen::for_all(options, holds);
-          }};
+  return {std::move(id),
+          std::move(invariants),
+          std::move(statement),
+          {"sim"},
+          [holds](World& /*world*/, const gen::DrawOptions& options) { return gen::for_all(options, holds); },
+          {},
+          asks_nothing_of_a_world};
 }
 
 }  // namespace

@@ -353,7 +353,7 @@ std::vector<Property> saves_again_properties() {
            "A save uses the plan of an earlier one exactly when nothing that the plan depends on has changed and every rank keeps it, and "
            "the checkpoint is the "
            "one that a save without cached plans writes.",
-           {"sim", "threads"},
+           in_host_memory(),
            [](World& world, const gen::DrawOptions& options) {
              return gen::for_all(options, [&](const gen::DrawnCase& drawn) { return saves_are_alike(world, drawn); });
            },

@@ -438,11 +438,11 @@ Wrong comes_without_a_template(World& world, const gen::DrawnCase& drawn) {
 using Holds = Wrong (*)(World&, const gen::DrawnCase&);
 
 Property property(std::string id, std::string invariants, std::string statement, std::vector<std::string> worlds, Holds holds,
-                  std::vector<std::string> marks = {}) {
+                  std::vector<std::string> marks = {}, std::string_view why_not_elsewhere = {}) {
   const auto check = [holds](World& world, const gen::DrawOptions& options) {
     return gen::for_all(options, [&](const gen::DrawnCase& drawn) { return holds(world, drawn); });
   };
-  return {std::move(id), std::move(invariants), std::move(statement), std::move(worlds), check, std::move(marks)};
+  return {std::move(id), std::move(invariants), std::move(statement), std::move(worlds), check, std::move(marks), why_not_elsewhere};
 }
 
 }  // namespace
@@ -451,15 +451,15 @@ std::vector<Property> state_properties() {
   const auto nested = [](World&, const gen::DrawnCase& drawn) { return nested_comes_back(drawn); };
   return {
       property("rule-nested", "S4", "Nested state comes back exactly as it was, or the names that clash are told.", {"sim"}, nested,
-               {"property.names_clashed"}),
-      property("key-map", "S4 A3", "What is saved under other names is there under them, and comes back by the same map.",
-               {"sim", "threads"}, names_are_given, {"property.renamed"}),
+               {"property.names_clashed"}, asks_nothing_of_a_world),
+      property("key-map", "S4 A3", "What is saved under other names is there under them, and comes back by the same map.", in_host_memory(),
+               names_are_given, {"property.renamed"}),
       property("key-origins", "S4 A3", "Keys of different ranks that would get one name are refused, with both keys and ranks.",
-               {"sim", "threads"}, origins_are_told),
+               in_host_memory(), origins_are_told),
       property("partial-load", "S4 A3", "A load of some keys fills exactly those, and tells every other key the same on all ranks.",
-               {"sim", "simgpu", "threads"}, parts_are_loaded, {"property.part_with_missing_keys", "property.part_with_unexpected_keys"}),
+               in_every_world(), parts_are_loaded, {"property.part_with_missing_keys", "property.part_with_unexpected_keys"}),
       property("load-new", "S4 S7", "A load without a template gives the saved tree, in any layout that is chosen for it.",
-               {"sim", "simgpu", "threads"}, comes_without_a_template, {"property.loaded_without_a_template"}),
+               in_every_world(), comes_without_a_template, {"property.loaded_without_a_template"}),
   };
 }
 

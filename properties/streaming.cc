@@ -5,6 +5,7 @@
 #include "impl/protocol/pending_save.h"
 #include "impl/protocol/verify.h"
 #include "properties/device_state.h"
+#include "properties/on_ranks.h"
 #include "properties/property.h"
 
 namespace holdfast::properties {
@@ -89,26 +90,14 @@ std::optional<std::string> loads_in_parts(World& world, const port::Env& env, Ra
   return difference(state, drawn.loaded, rank, make_values(drawn.saved, drawn.seed));
 }
 
-template <typename Act>
-std::optional<std::string> on_every_rank(World& world, int ranks, std::uint64_t seed, Act act) {
-  std::vector<std::optional<std::string>> wrong(static_cast<std::size_t>(ranks));
-  const auto problems =
-      world.run(ranks, seed, [&](const port::Env& env, Rank rank) { wrong[static_cast<std::size_t>(rank.value)] = act(env, rank); });
-  for (std::size_t r = 0; r < wrong.size(); ++r) {
-    if (wrong[r]) return fmt::format("rank {}: {}", r, *wrong[r]);
-  }
-  if (!problems.empty()) return problems.front();
-  return std::nullopt;
-}
-
 std::optional<std::string> streams(World& world, const gen::DrawnCase& small) {
   const gen::DrawnCase drawn = enlarged(small);
   world.reset();
-  auto wrong = on_every_rank(world, drawn.saved.world_size, drawn.seed,
-                             [&](const port::Env& env, Rank rank) { return saves_within_budget(world, env, rank, drawn); });
+  auto wrong = on_ranks(world, drawn.saved.world_size, drawn.seed,
+                        [&](const port::Env& env, Rank rank) { return saves_within_budget(world, env, rank, drawn); });
   if (wrong) return wrong;
-  return on_every_rank(world, drawn.loaded.world_size, drawn.seed + 1,
-                       [&](const port::Env& env, Rank rank) { return loads_in_parts(world, env, rank, drawn); });
+  return on_ranks(world, drawn.loaded.world_size, drawn.seed + 1,
+                  [&](const port::Env& env, Rank rank) { return loads_in_parts(world, env, rank, drawn); });
 }
 
 }  // namespace
@@ -118,7 +107,7 @@ std::vector<Property> streaming_properties() {
            "S4 S6 S7",
            "A state larger than the staging budget is saved whole within it, verifies, and loads under any other layouts, streamed within "
            "a budget, too.",
-           {"sim", "simgpu", "threads"},
+           in_every_world(),
            [](World& world, const gen::DrawOptions& options) {
              return gen::for_all(options, [&](const gen::DrawnCase& drawn) { return streams(world, drawn); });
            },

@@ -85,7 +85,8 @@ Property rule(std::string id, std::string statement, Wrong (*holds)(const gen::D
           std::move(statement),
           {"sim"},
           [holds](World& /*world*/, const gen::DrawOptions& options) { return gen::for_all(options, holds); },
-          std::move(marks)};
+          std::move(marks),
+          asks_nothing_of_a_world};
 }
 
 }  // namespace

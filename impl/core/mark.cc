@@ -17,4 +17,13 @@ std::map<std::string, std::uint64_t> mark_hits() {
   return hits;
 }
 
+void add_mark_hits(const std::map<std::string, std::uint64_t>& hits) {
+  static std::map<std::string, MarkSite*> sites;  // which stay: the list of all sites has them
+  for (const auto& [name, times] : hits) {
+    const auto [site, is_new] = sites.try_emplace(name);
+    if (is_new) site->second = new MarkSite(site->first.c_str());
+    site->second->hit(times);
+  }
+}
+
 }  // namespace holdfast

@@ -11,7 +11,7 @@ namespace holdfast {
 class MarkSite {
  public:
   explicit MarkSite(const char* name);
-  void hit() { hits_.fetch_add(1, std::memory_order_relaxed); }
+  void hit(std::uint64_t times = 1) { hits_.fetch_add(times, std::memory_order_relaxed); }
   const char* name() const { return name_; }
   std::uint64_t hits() const { return hits_.load(std::memory_order_relaxed); }
   MarkSite* next() const { return next_; }
@@ -24,6 +24,8 @@ class MarkSite {
 
 /// Hits of every mark reached at least once since the process started, by name.
 std::map<std::string, std::uint64_t> mark_hits();
+/// Adds what was counted elsewhere: in a process that this one started. One caller at a time.
+void add_mark_hits(const std::map<std::string, std::uint64_t>& hits);
 
 }  // namespace holdfast
 

@@ -133,7 +133,7 @@ void run_property(const Property& property, World& world, const Arguments& argum
 
 void skip_property(const Property& property, const Arguments& arguments, Report& report) {
   ++report.skipped;
-  const std::string reason = fmt::format("needs the simulator's faults and crashes, which {} has not", arguments.world);
+  const std::string reason(runs_in(property, "threads") ? "keeps its tensors in host memory" : property.why_not_elsewhere);
   report.rows.push_back({{"property", property.id}, {"world", arguments.world}, {"skipped", reason}});
   report.junit.push_back({"holdfast-validate." + arguments.world, property.id, 0, reports::JunitOutcome::skipped, reason, ""});
   report.page.acts.push_back({title_of(property), reports::ReportVerdict::none, "skipped: " + reason, {}, {}});
@@ -199,7 +199,7 @@ Exit kill_mutants(World& world, const Arguments& arguments) {
     return *std::ranges::find_if(catalogue(), [&](const Property& property) { return property.id == id; });
   };
   for (const Mutant& mutant : properties::mutants()) {
-    if (mutant.world != arguments.world) continue;
+    if (std::ranges::find(mutant.worlds, arguments.world) == mutant.worlds.end()) continue;
     ++tried;
     const Property property = property_of(mutant.property);
     if (!without.contains(property.id)) without[property.id] = property.check(world, arguments.draw);
@@ -230,8 +230,10 @@ Exit kill_mutants(World& world, const Arguments& arguments) {
 /// Errors: invalid_argument for choices that do not go together.
 Status choose_engine(const Arguments& arguments) {
   if (arguments.engine.empty() && !arguments.compare_engines) return {};
-  if (arguments.world == "threads")
-    return fail(ErrorCode::invalid_argument, "world threads runs no simulator; expected --world sim or simgpu with a choice of engine");
+  if (arguments.world == "threads" || arguments.world == "procs") {
+    return fail(ErrorCode::invalid_argument, "world {} runs no simulator; expected --world sim or simgpu with a choice of engine",
+                arguments.world);
+  }
   if (arguments.compare_engines && (arguments.mutants || !arguments.engine.empty()))
     return fail(ErrorCode::invalid_argument, "--compare-engines runs on both engines; expected neither --engine nor --mutants with it");
   if (!arguments.engine.empty()) sim::set_default_engine(TRY(sim::engine_named(arguments.engine)));
@@ -277,7 +279,7 @@ int main(int argc, char** argv) {
                "holdfast-validate"};
   Arguments arguments;
   app.add_option("--world", arguments.world,
-                 "sim (simulated), threads (real threads and files) or simgpu (CUDA back end on a simulated CUDA runtime)")
+                 "sim (simulated), threads or procs (real ones, with files), or simgpu (CUDA back end on a simulated CUDA runtime)")
       ->capture_default_str();
   app.add_option("--property", arguments.property, "only this one (--list shows them)");
   app.add_option("--cases", arguments.draw.cases, "cases a property")->capture_default_str()->check(CLI::Range(1, 100'000'000));

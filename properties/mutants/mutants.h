@@ -7,11 +7,11 @@
 namespace holdfast::properties {
 
 struct Mutant {
-  std::string_view id;         ///< as in MUTATE(id, ...)
-  std::string_view what;       ///< the bug
-  std::string_view invariant;  ///< that it breaks
-  std::string_view property;   ///< that must fail
-  std::string_view world = "sim";
+  std::string_view id;                             ///< as in MUTATE(id, ...)
+  std::string_view what;                           ///< the bug
+  std::string_view invariant;                      ///< that it breaks
+  std::string_view property;                       ///< that must fail
+  std::vector<std::string_view> worlds = {"sim"};  ///< in each of which it must
 };
 
 const std::vector<Mutant>& mutants();

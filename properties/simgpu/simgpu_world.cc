@@ -88,7 +88,7 @@ class ContextDevice : public port::Device {
   cuda::Context& context_;
 };
 
-void run_rank(const port::Env& env, Rank rank, const RankMain& rank_main) {
+Bytes run_rank(const port::Env& env, Rank rank, const RankMain& rank_main) {
   cuda::Context context;
   ContextClock clock(env.clock, context);
   std::unique_ptr<backend::CudaDevice> device;
@@ -99,18 +99,19 @@ void run_rank(const port::Env& env, Rank rank, const RankMain& rank_main) {
     device = *std::move(made);
   }
   ContextDevice in_context(*device, context);
-  rank_main({env.net, env.data, env.storage, in_context, env.clock, env.tasks, env.observer}, rank);
+  Bytes result = rank_main({env.net, env.data, env.storage, in_context, env.clock, env.tasks, env.observer}, rank);
   const InContext in(context);
   device.reset();
+  return result;
 }
 
 }  // namespace
 
-std::vector<std::string> SimGpuWorld::run(int world_size, std::uint64_t seed, const RankMain& rank_main) {
+WorldRun SimGpuWorld::run(int world_size, std::uint64_t seed, const RankMain& rank_main) {
   cuda::reset(seed);
-  std::vector<std::string> problems = sim_.run(world_size, seed, [&](const port::Env& env, Rank rank) { run_rank(env, rank, rank_main); });
-  for (std::string& finding : cuda::report()) problems.push_back("simulated CUDA: " + std::move(finding));
-  return problems;
+  WorldRun run = sim_.run(world_size, seed, [&](const port::Env& env, Rank rank) { return run_rank(env, rank, rank_main); });
+  for (std::string& finding : cuda::report()) run.problems.push_back("simulated CUDA: " + std::move(finding));
+  return run;
 }
 
 }  // namespace holdfast::properties

@@ -11,7 +11,7 @@ class SimGpuWorld : public World {
   bool device_memory() const override { return true; }
   void reset() override { sim_.reset(); }
   /// Findings of the simulated runtime (leaks, races between streams, misuse) are among what it returns.
-  std::vector<std::string> run(int world_size, std::uint64_t seed, const RankMain& rank_main) override;
+  WorldRun run(int world_size, std::uint64_t seed, const RankMain& rank_main) override;
 
  private:
   SimWorld sim_;

@@ -10,7 +10,7 @@ class SimWorld : public World {
  public:
   std::string_view name() const override { return "sim"; }
   void reset() override { disk_ = sim::Disk(); }
-  std::vector<std::string> run(int world_size, std::uint64_t seed, const RankMain& rank_main) override;
+  WorldRun run(int world_size, std::uint64_t seed, const RankMain& rank_main) override;
   sim::Disk& disk() { return disk_; }
 
  private:

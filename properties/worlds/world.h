@@ -8,12 +8,19 @@
 #include <string_view>
 #include <vector>
 
+#include "impl/core/bytes.h"
 #include "impl/core/error.h"
 #include "impl/port/env.h"
 
 namespace holdfast::properties {
 
-using RankMain = std::function<void(const port::Env&, Rank)>;
+/// What one rank does. It gives its result back as bytes, which can leave a process: where ranks are processes, all else that they write is lost.
+using RankMain = std::function<Bytes(const port::Env&, Rank)>;
+
+struct WorldRun {
+  std::vector<Bytes> results;         ///< by rank; empty of a rank that did not come back, which is a problem
+  std::vector<std::string> problems;  ///< beside the ranks' own results, one line each: hangs, crashes, leaks, exceptions, misuse of a door
+};
 
 class World {
  public:
@@ -24,11 +31,12 @@ class World {
   /// Empties the storage.
   virtual void reset() = 0;
   /// Runs `rank_main` on every rank until all are back; the storage keeps what earlier runs left. `seed` chooses the schedule where the world has
-  /// one. Returns what went wrong beside the ranks' own results, one line each: hangs, leaks, exceptions, misuse of a door.
-  virtual std::vector<std::string> run(int world_size, std::uint64_t seed, const RankMain& rank_main) = 0;
+  /// one.
+  virtual WorldRun run(int world_size, std::uint64_t seed, const RankMain& rank_main) = 0;
 };
 
-/// "sim" or "threads" ("simgpu" is worlds/simgpu's). Errors: invalid_argument for another name; io_error when the world cannot be set up here.
+/// "sim", "threads" or "procs" ("simgpu" is worlds/simgpu's). Errors: invalid_argument for another name; io_error when the world cannot be set up
+/// here.
 Result<std::unique_ptr<World>> make_world(std::string_view name);
 
 }  // namespace holdfast::properties

@@ -57,9 +57,12 @@ Status check_mutant(const std::string& mutant) {
   if (mutant.empty()) return {};
   if (!has_mutants())
     return fail(ErrorCode::invalid_argument, "mutant \"{}\": this build holds no planted bugs; holdfast-sim-mutants does", mutant);
-  if (std::ranges::find(properties::mutants(), mutant, &properties::Mutant::id) != properties::mutants().end()) return {};
   std::string known;
-  for (const properties::Mutant& each : properties::mutants()) known += fmt::format("{}{}", known.empty() ? "" : ", ", each.id);
+  for (const properties::Mutant& each : properties::mutants()) {
+    if (std::ranges::find(each.worlds, "sim") == each.worlds.end()) continue;
+    if (each.id == mutant) return {};
+    known += fmt::format("{}{}", known.empty() ? "" : ", ", each.id);
+  }
   return fail(ErrorCode::invalid_argument, "mutant \"{}\": there is none of that name; there are {}", mutant, known);
 }
 

@@ -16,7 +16,10 @@ gen::Outcome compared(const std::function<gen::Outcome(SimWorld&, EngineKind)>& 
   SimWorld world;
   Property property{"some", "D1", "", {"sim"}, [&](World& given, const gen::DrawOptions&) {
                       for (std::uint64_t seed = 0; seed < 2; ++seed)
-                        given.run(2, seed, [](const port::Env& env, Rank) { env.clock.now(); });
+                        given.run(2, seed, [](const port::Env& env, Rank) {
+                          env.clock.now();
+                          return Bytes();
+                        });
                       return check(static_cast<SimWorld&>(given), sim::default_engine());
                     }};
   return check_on_both_engines(property, world, {}, totals);
@@ -28,7 +31,10 @@ std::string failure(const std::function<gen::Outcome(SimWorld&, EngineKind)>& ch
 }
 
 void sleep_in(SimWorld& world, int ranks, std::chrono::milliseconds time) {
-  world.run(ranks, 7, [time](const port::Env& env, Rank) { env.clock.sleep_until(env.clock.now() + time); });
+  world.run(ranks, 7, [time](const port::Env& env, Rank) {
+    env.clock.sleep_until(env.clock.now() + time);
+    return Bytes();
+  });
 }
 
 TEST(CompareEngines, FindsNothingWhereARunIsTheSame) {

@@ -61,7 +61,7 @@ class Reports(unittest.TestCase):
     def test_a_property_that_is_skipped_with_the_reason(self):
         run(validate, "--world", "threads", "--property", "crash-exhaustive", "--junit", self.junit, expect=2)
         skipped, = self.only_case()[1]
-        self.assertEqual((skipped.tag, skipped.attrib["message"]), ("skipped", "needs the simulator's faults and crashes, which threads has not"))
+        self.assertEqual((skipped.tag, skipped.attrib["message"]), ("skipped", "drives the simulator itself: its faults, crashes and decisions"))
 
     def test_a_report_that_cannot_be_written_is_no_good_verdict(self):
         said = run(validate, "--property", "round-trip", "--cases", "1", "--junit", "/dev/null/junit.xml", expect=2)

@@ -90,7 +90,7 @@ Result<Fd> listen_when_free(const std::string& host, std::uint16_t port, port::D
 struct TcpWorld::State {
   explicit State(std::unique_ptr<Links> the_links) : links(std::move(the_links)), net(*links), data(*links) {}
 
-  Status join(const Rendezvous& rendezvous, port::Deadline deadline);
+  Status join(const Rendezvous& rendezvous, port::Deadline deadline, Fd listener);
 
   std::unique_ptr<Links> links;
   std::unique_ptr<Reactor> reactor;
@@ -98,11 +98,11 @@ struct TcpWorld::State {
   TcpDataPlane data;
 };
 
-Status TcpWorld::State::join(const Rendezvous& rendezvous, port::Deadline deadline) {
+Status TcpWorld::State::join(const Rendezvous& rendezvous, port::Deadline deadline, Fd listener) {
   if (rendezvous.world_size == 1) return {};
   const JobKey key = TRY(JobKey::make(rendezvous.secret, rendezvous.job_id));
   const bool first = rendezvous.rank == Rank{0};
-  Fd listener = TRY(listen_when_free(rendezvous.master_address, first ? rendezvous.port : std::uint16_t{0}, deadline));
+  if (!listener) listener = TRY(listen_when_free(rendezvous.master_address, first ? rendezvous.port : std::uint16_t{0}, deadline));
   if (!first) links->set_addresses(Rank{0}, TRY(resolve(rendezvous.master_address, rendezvous.port, deadline)));
   reactor = TRY(Reactor::start(*links, key, std::move(listener)));
   TRY(first ? links->await_everybody(deadline) : hear_table(*links, deadline));
@@ -110,13 +110,14 @@ Status TcpWorld::State::join(const Rendezvous& rendezvous, port::Deadline deadli
   return first ? tell_table(*links, deadline) : Status();
 }
 
-Result<std::unique_ptr<TcpWorld>> TcpWorld::join(const Rendezvous& rendezvous, const TcpOptions& options, port::Deadline deadline) {
+Result<std::unique_ptr<TcpWorld>> TcpWorld::join(const Rendezvous& rendezvous, const TcpOptions& options, port::Deadline deadline,
+                                                 Fd listener) {
   if (options.message_bytes_max == 0 || options.message_bytes_max > std::numeric_limits<std::uint32_t>::max()) {
     return fail(ErrorCode::invalid_argument, "join the job: messages of {} bytes at most; expected 1 to 4294967295",
                 options.message_bytes_max);
   }
   auto state = std::make_unique<State>(TRY(Links::make(rendezvous.rank, rendezvous.world_size, options)));
-  Status joined = state->join(rendezvous, deadline);
+  Status joined = state->join(rendezvous, deadline, std::move(listener));
   if (!joined) return fail(within(std::move(joined).error(), "join the job, {}", describe(rendezvous)));
   return std::unique_ptr<TcpWorld>(new TcpWorld(std::move(state)));
 }

@@ -5,6 +5,7 @@
 
 #include "impl/backend/tcp/options.h"
 #include "impl/backend/tcp/rendezvous.h"
+#include "impl/backend/tcp/socket.h"
 #include "impl/port/data_plane.h"
 #include "impl/port/net.h"
 
@@ -18,10 +19,12 @@ namespace holdfast::backend {
 /// Net: a tag that does not rise is a CHECK. A send returns before there is a connection; it waits only above unsent_bytes_max.
 class TcpWorld {
  public:
-  /// Meets the other ranks: rank 0 listens where `rendezvous` says, the others call it. Blocks until all have come.
+  /// Meets the other ranks: rank 0 listens where `rendezvous` says, the others call it. Blocks until all have come. `listener` is rank 0's
+  /// if it listens there already, say by a socket of who started it: then no port has to be free before; without one it makes its own.
   /// Errors: timeout, naming who is missing; peer_lost when one left again, or refuses this process; already_exists when rank 0's port is in use
   /// until the deadline; io_error; not_found for rank 0's host; invalid_argument.
-  static Result<std::unique_ptr<TcpWorld>> join(const Rendezvous& rendezvous, const TcpOptions& options, port::Deadline deadline);
+  static Result<std::unique_ptr<TcpWorld>> join(const Rendezvous& rendezvous, const TcpOptions& options, port::Deadline deadline,
+                                                Fd listener = {});
   /// Leaves without a word, as a process does that ends: what was sent may be lost. Waits for nothing. No call may be under way.
   ~TcpWorld();
   TcpWorld(const TcpWorld&) = delete;

@@ -103,12 +103,14 @@ Files saved_files() {
     Session session(env);
     const auto saved = save(session, state.dict, {.step = Step{1}, .block_bytes = 64});
     CHECK(saved.has_value(), "{}", to_string(saved.error()));
+    return Bytes();
   };
-  EXPECT_TRUE(world->run(2, 0, save_rank).empty());
+  EXPECT_TRUE(world->run(2, 0, save_rank).problems.empty());
   Files files;
   world->run(1, 0, [&](const port::Env& env, Rank) {
     const Status read = read_files(env.storage, "", env.clock.after(std::chrono::seconds(30)), files);
     CHECK(read.has_value(), "{}", read.error());
+    return Bytes();
   });
   return files;
 }

@@ -34,11 +34,12 @@ struct Tensors {
 class LoadModes : public testing::Test {
  protected:
   void in_session(const std::function<void(Session&)>& body) {
-    const auto problems = world_->run(1, 0, [&](const port::Env& env, Rank) {
+    const properties::WorldRun run = world_->run(1, 0, [&](const port::Env& env, Rank) {
       Session session(env);
       body(session);
+      return Bytes();
     });
-    EXPECT_EQ(problems, std::vector<std::string>());
+    EXPECT_EQ(run.problems, std::vector<std::string>());
   }
 
   void save_step(std::int64_t step, const Tensors& tensors) {

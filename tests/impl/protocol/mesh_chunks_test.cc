@@ -35,10 +35,11 @@ StateSpec sample() {
 /// Runs `body` as one rank of `ranks` in `world`; gives what each returned.
 template <typename Body>
 std::vector<std::string> run(properties::World& world, int ranks, Body body) {
-  std::vector<std::string> results(static_cast<std::size_t>(ranks));
-  const auto problems =
-      world.run(ranks, 0, [&](const port::Env& env, Rank rank) { results[static_cast<std::size_t>(rank.value)] = body(env, rank); });
-  EXPECT_TRUE(problems.empty()) << fmt::format("{}", fmt::join(problems, "\n"));
+  const properties::WorldRun run =
+      world.run(ranks, 0, [&](const port::Env& env, Rank rank) { return to_bytes(as_bytes(body(env, rank))); });
+  EXPECT_TRUE(run.problems.empty()) << fmt::format("{}", fmt::join(run.problems, "\n"));
+  std::vector<std::string> results;
+  for (const Bytes& result : run.results) results.emplace_back(as_text(result));
   return results;
 }
 

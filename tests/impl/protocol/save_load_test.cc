@@ -38,7 +38,11 @@ struct Job {
 
   template <typename Body>
   void run(int ranks, Body body) {
-    problems = world->run(ranks, 0, [&](const port::Env& env, Rank rank) { body(env, rank); });
+    const auto rank_main = [&](const port::Env& env, Rank rank) {
+      body(env, rank);
+      return Bytes();
+    };
+    problems = world->run(ranks, 0, rank_main).problems;
   }
 };
 

@@ -44,12 +44,13 @@ struct Folder {
   /// What `body` gives on each rank; the world must not complain.
   template <typename Body>
   std::vector<std::string> run(int ranks, Body body) {
-    std::vector<std::string> told(static_cast<std::size_t>(ranks));
-    const auto problems = world->run(ranks, 0, [&](const port::Env& env, Rank rank) {
+    const properties::WorldRun run = world->run(ranks, 0, [&](const port::Env& env, Rank rank) {
       Session session(env);
-      told[static_cast<std::size_t>(rank.value)] = body(session, rank);
+      return to_bytes(as_bytes(body(session, rank)));
     });
-    EXPECT_EQ(problems, std::vector<std::string>());
+    EXPECT_EQ(run.problems, std::vector<std::string>());
+    std::vector<std::string> told;
+    for (const Bytes& result : run.results) told.emplace_back(as_text(result));
     return told;
   }
   /// The same on all of them.

@@ -54,6 +54,16 @@ TEST(TcpWorld, AWorldOfOneMeetsNobody) {
   EXPECT_TRUE(world->leave(the_clock.after(0ms)));
 }
 
+TEST(TcpWorld, MeetsAtASocketThatListensAlready) {
+  Fd listener = listen_at("127.0.0.1", 0).value();
+  const std::uint16_t port = local_address(listener).value().port();
+  run_ranks(3, [&](Rank rank) {
+    auto world = TcpWorld::join(test::place(rank.value, 3, port), {}, soon(), rank == Rank{0} ? std::move(listener) : Fd());
+    ASSERT_TRUE(world) << world.error().message;
+    EXPECT_TRUE((*world)->leave(soon()));
+  });
+}
+
 TEST(TcpWorld, AMessageThatIsHereIsGivenAfterTheDeadlineToo) {
   test::Worlds worlds = test::join_all(2);
   ASSERT_TRUE(worlds[0]->net().send(Rank{1}, {1, 1}, Bytes(3), soon()));

@@ -1,0 +1,157 @@
+// S1, S2: a process is killed in the middle of a save, at a step of the protocol and some time after it. What its death leaves behind is loaded by
+// other processes.
+#include <signal.h>
+
+#include <atomic>
+
+#include "impl/core/check.h"
+#include "impl/core/mark.h"
+#include "properties/gen/draw.h"
+#include "properties/job.h"
+#include "properties/property.h"
+#include "properties/worlds/procs_world.h"
+
+namespace holdfast::properties {
+namespace {
+
+using Wrong = std::optional<std::string>;
+
+constexpr std::string_view committed = "committed", failed = "failed", unknown = "unknown";
+
+/// Whom a kill hits, and when.
+struct Kill {
+  Rank victim;
+  std::uint64_t step;  ///< of those that the victim enters, counted from 1
+  std::chrono::microseconds after;
+};
+
+/// More often than by chance alone the coordinator, and while it publishes.
+Kill draw_kill(const gen::DrawnCase& drawn) {
+  constexpr std::uint64_t publishes = 6, steps = 8, steps_of_others = 5;
+  gen::Draw draw(drawn.seed);
+  const Rank victim = draw.one_in(2) ? drawn.coordinator : drawn.chosen.front();
+  const bool leads = victim == drawn.coordinator;
+  const std::uint64_t step = leads && draw.one_in(3) ? publishes : 1 + draw.below(leads ? steps : steps_of_others);
+  return {victim, step, std::chrono::microseconds(draw.below<std::int64_t>(1000))};
+}
+
+/// Kills the process of its rank.
+class Killer final : public port::Observer {
+ public:
+  Killer(const port::Env& env, const Kill& kill) : env_(env), kill_(kill) {}
+
+  void entered(std::string_view /*step*/) override {
+    if (++entered_ != kill_.step) return;
+    const auto task = env_.tasks.spawn("kill", [env = env_, after = kill_.after] {
+      env.clock.sleep_until(env.clock.now() + after);
+      ::raise(SIGKILL);
+    });
+    CHECK(task.has_value(), "{}", task.error());
+    env_.tasks.detach(*task);
+  }
+
+ private:
+  port::Env env_;
+  Kill kill_;
+  std::atomic<std::uint64_t> entered_ = 0;
+};
+
+/// Who dies before a rank has joined does not die in the save: the victim hears first that every rank is there.
+void await_everybody(const port::Env& env, Rank rank, Rank victim) {
+  const port::Deadline deadline = env.clock.after(std::chrono::seconds(60));
+  const port::Tag here{9, 1};
+  if (rank != victim) {
+    const Status told = env.net.send(victim, here, Bytes(1), deadline);
+    CHECK(told.has_value(), "{}", told.error());
+    return;
+  }
+  for (Rank other{0}; other.value < env.net.world_size(); ++other.value) {
+    if (other == rank) continue;
+    const auto heard = env.net.receive(other, here, deadline);
+    CHECK(heard.has_value(), "{}", heard.error());
+  }
+}
+
+/// Saves step 2 on a rank, and gives what the rank is told: one of the three words, or what is wrong.
+std::string told(const port::Env& env, Rank rank, const Kill& kill, const gen::DrawnCase& drawn, const gen::WholeValues& values) {
+  const gen::RankState state = make_state(drawn.saved, rank, values);
+  Killer killer(env, kill);
+  await_everybody(env, rank, kill.victim);
+  const port::Env watched{env.net, env.data, env.storage, env.device, env.clock, env.tasks, rank == kill.victim ? &killer : nullptr};
+  protocol::Session session(watched, {.coordinator = drawn.coordinator});
+  const auto saved = protocol::save(session, state.dict, {.step = Step{2}, .block_bytes = drawn.block_bytes});
+  if (saved) return std::string(committed);
+  const std::vector<Rank> blamed = saved.error().failures.ranks();
+  if (std::ranges::any_of(blamed, [&](Rank of) { return of != kill.victim; }))
+    return "others than the victim are blamed: " + to_string(saved.error());
+  return std::string(saved.error().outcome == Outcome::failed ? failed : unknown);
+}
+
+/// What the ranks were told, each word once.
+struct Answers {
+  bool committed = false, failed = false;
+};
+
+Result<Answers> save_and_kill(World& world, const gen::DrawnCase& drawn, const gen::WholeValues& values) {
+  const Kill kill = draw_kill(drawn);
+  WorldRun run = world.run(drawn.saved.world_size, drawn.seed,
+                           [&](const port::Env& env, Rank rank) { return to_bytes(as_bytes(told(env, rank, kill, drawn, values))); });
+  const bool was_killed = std::erase(run.problems, killed(kill.victim)) != 0;
+  if (!run.problems.empty()) return fail(ErrorCode::io_error, "{}", run.problems.front());
+  if (was_killed) MARK("property.rank_killed");
+  Answers answers;
+  for (std::size_t r = 0; r < run.results.size(); ++r) {
+    const std::string_view answer = as_text(run.results[r]);
+    if (was_killed && Rank{static_cast<std::int32_t>(r)} == kill.victim) continue;
+    if (answer == committed) {
+      answers.committed = true;
+    } else if (answer == failed) {
+      answers.failed = true;
+    } else if (answer != unknown) {
+      return fail(ErrorCode::io_error, "rank {}: {}", r, answer);
+    }
+  }
+  if (answers.committed && answers.failed)
+    return fail(ErrorCode::io_error, "one rank is told that the save is committed, another that it failed");
+  return answers;
+}
+
+Wrong old_or_new_loads(World& world, const gen::DrawnCase& drawn) {
+  const gen::WholeValues older = make_values(drawn.saved, drawn.seed), newer = make_values(drawn.saved, drawn.seed + 1);
+  const JobOptions first{.seed = drawn.seed, .coordinator = drawn.coordinator, .block_bytes = drawn.block_bytes};
+  const JobOptions loading{.seed = drawn.seed + 1, .coordinator = drawn.load_coordinator};
+  world.reset();
+  if (auto wrong = not_saved(save_job(world, drawn.saved, older, first))) return "first save: " + *wrong;
+  const Result<Answers> answers = save_and_kill(world, drawn, newer);
+  if (!answers) return answers.error().message;
+  const LoadReport found = load_job(world, drawn.loaded, newer, loading);
+  const bool is_new = found.directory.starts_with("step-2.");
+  if (auto wrong = not_loaded(is_new ? found : load_job(world, drawn.loaded, older, loading))) return "load: " + *wrong;
+  if (answers->committed && !is_new) return fmt::format("a rank was told that step 2 is saved, and {} is loaded", found.directory);
+  if (answers->failed && is_new) return "a rank was told that the save of step 2 failed, and it is loaded";
+  if (is_new && !answers->committed) MARK("property.killed_after_commit");
+  if (!is_new) MARK("property.killed_before_commit");
+  JobOptions next = first;
+  next.step = Step{3};
+  if (auto wrong = not_saved(save_job(world, drawn.saved, older, next))) return "next save: " + *wrong;
+  if (auto wrong = not_loaded(load_job(world, drawn.loaded, older, loading))) return "load after the next save: " + *wrong;
+  return std::nullopt;
+}
+
+}  // namespace
+
+std::vector<Property> killed_rank_properties() {
+  return {{"killed-rank",
+           "S1 S2 S3 S5 A1 L1 L2",
+           "When a rank's process is killed during a save, other processes load the old checkpoint or the new one, whole, as the survivors "
+           "were told, "
+           "and the next save succeeds.",
+           {"procs"},
+           [](World& world, const gen::DrawOptions& options) {
+             return gen::for_all(options, [&](const gen::DrawnCase& drawn) { return old_or_new_loads(world, drawn); });
+           },
+           {"property.rank_killed", "property.killed_before_commit", "property.killed_after_commit"},
+           "kills ranks, which must be processes for that"}};
+}
+
+}  // namespace holdfast::properties

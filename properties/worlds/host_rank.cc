@@ -1,0 +1,33 @@
+#include "properties/worlds/host_rank.h"
+
+#include <exception>
+
+#include "impl/backend/host/clock.h"
+#include "impl/backend/host/device.h"
+#include "impl/backend/host/tasks.h"
+
+namespace holdfast::properties {
+
+HostRank run_host_rank(Rank rank, port::Net& net, port::DataPlane& data, port::Storage& storage, const RankMain& rank_main,
+                       const std::function<Status(port::Deadline)>& leave) {
+  HostRank ended;
+  const auto problem = [&](std::string_view text) { ended.problems.push_back(fmt::format("rank {}: {}", rank, text)); };
+  backend::SteadyClock clock;
+  backend::HostDevice device({.streams = backend::StreamMode::lazy});
+  backend::ThreadTasks tasks;
+  try {
+    ended.result = rank_main({net, data, storage, device, clock, tasks}, rank);
+  } catch (const std::exception& exception) {
+    problem(fmt::format("exception: {}", exception.what()));
+  }
+  const port::Deadline deadline = clock.after(std::chrono::seconds(10));
+  if (const Status left = leave(deadline); !left) problem(left.error().message);  // which ends what tasks still wait for
+  if (const Status closed = tasks.close(deadline); !closed) problem(closed.error().message);
+  if (device.live_buffers() + device.live_streams() + device.live_events() != 0) {
+    problem(fmt::format("{} buffers, {} streams, {} events were not given back", device.live_buffers(), device.live_streams(),
+                        device.live_events()));
+  }
+  return ended;
+}
+
+}  // namespace holdfast::properties
