@@ -48,6 +48,7 @@ std::vector<Property> layout_properties();
 std::vector<Property> state_properties();
 std::vector<Property> per_rank_properties();
 std::vector<Property> hook_fault_properties();
+std::vector<Property> device_fault_properties();
 std::vector<Property> crash_properties();
 std::vector<Property> killed_rank_properties();
 std::vector<Property> durability_properties();

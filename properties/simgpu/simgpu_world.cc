@@ -1,5 +1,7 @@
 #include "properties/simgpu/simgpu_world.h"
 
+#include <fmt/format.h>
+
 #include <memory>
 
 #include "impl/backend/cuda/device.h"
@@ -39,17 +41,33 @@ class ContextClock : public port::Clock {
   cuda::Context& context_;
 };
 
-/// The CUDA back end, each call in its rank's context.
+/// The CUDA back end, each call in its rank's context, and after the trainer has made another device the current one.
 class ContextDevice : public port::Device {
  private:
+  /// The trainer's choice, which must be found again.
+  class Chosen {
+   public:
+    Chosen(cuda::Context& context, int device) : context_(context), device_(context.device = device) {}
+    ~Chosen() {
+      if (context_.device != device_) cuda::find(fmt::format("the current device was {}, and was left at {}", device_, context_.device));
+    }
+    Chosen(const Chosen&) = delete;
+    Chosen& operator=(const Chosen&) = delete;
+
+   private:
+    cuda::Context& context_;
+    int device_;
+  };
+
   template <typename Call>
   auto in(Call call) {
     const InContext context(context_);
+    const Chosen chosen(context_, static_cast<int>(calls_++ % static_cast<std::uint64_t>(devices_)));
     return call();
   }
 
  public:
-  ContextDevice(port::Device& device, cuda::Context& context) : device_(device), context_(context) {}
+  ContextDevice(port::Device& device, cuda::Context& context, int devices) : device_(device), context_(context), devices_(devices) {}
   Result<port::Buffer> allocate_staging(std::size_t bytes) override {
     return in([&] { return device_.allocate_staging(bytes); });
   }
@@ -86,19 +104,20 @@ class ContextDevice : public port::Device {
  private:
   port::Device& device_;
   cuda::Context& context_;
+  int devices_;
+  std::uint64_t calls_ = 0;
 };
 
-Bytes run_rank(const port::Env& env, Rank rank, const RankMain& rank_main) {
-  cuda::Context context;
+Bytes run_rank(const port::Env& env, Rank rank, int devices, cuda::Context& context, const RankMain& rank_main) {
   ContextClock clock(env.clock, context);
   std::unique_ptr<backend::CudaDevice> device;
   {
     const InContext in(context);
-    auto made = backend::make_cuda_device(0, clock);
+    auto made = backend::make_cuda_device(rank.value, clock);
     CHECK(made.has_value(), "{}", made.error());
     device = *std::move(made);
   }
-  ContextDevice in_context(*device, context);
+  ContextDevice in_context(*device, context, devices);
   Bytes result = rank_main({env.net, env.data, env.storage, in_context, env.clock, env.tasks, env.observer}, rank);
   const InContext in(context);
   device.reset();
@@ -107,9 +126,27 @@ Bytes run_rank(const port::Env& env, Rank rank, const RankMain& rank_main) {
 
 }  // namespace
 
+void SimGpuWorld::arm(Rank rank, DeviceFault fault, std::uint64_t nth) {
+  constexpr int out_of_memory = 2;     // cudaErrorMemoryAllocation
+  constexpr int ecc = 214;             // cudaErrorECCUncorrectable
+  constexpr int launch_failure = 719;  // cudaErrorLaunchFailure
+  const cuda::Context* const caller = &contexts_.at(static_cast<std::size_t>(rank.value));
+  switch (fault) {
+    case DeviceFault::out_of_memory: return cuda::fail_call("", nth, out_of_memory, caller, rank.value);
+    case DeviceFault::call_lost: return cuda::fail_call("", nth, ecc, caller, rank.value);
+    case DeviceFault::work_lost: return cuda::fail_operation(nth, launch_failure, rank.value);
+  }
+}
+
+bool SimGpuWorld::disarm() { return cuda::disarm(); }
+
 WorldRun SimGpuWorld::run(int world_size, std::uint64_t seed, const RankMain& rank_main) {
   cuda::reset(seed);
-  WorldRun run = sim_.run(world_size, seed, [&](const port::Env& env, Rank rank) { return run_rank(env, rank, rank_main); });
+  cuda::set_device_count(world_size);
+  contexts_ = std::vector<cuda::Context>(static_cast<std::size_t>(world_size));
+  WorldRun run = sim_.run(world_size, seed, [&](const port::Env& env, Rank rank) {
+    return run_rank(env, rank, world_size, contexts_[static_cast<std::size_t>(rank.value)], rank_main);
+  });
   for (std::string& finding : cuda::report()) run.problems.push_back("simulated CUDA: " + std::move(finding));
   return run;
 }

@@ -2,19 +2,25 @@
 #pragma once
 
 #include "properties/worlds/sim_world.h"
+#include "sim/cuda/runtime.h"
 
 namespace holdfast::properties {
 
-class SimGpuWorld : public World {
+class SimGpuWorld : public World, private DeviceFaults {
  public:
   std::string_view name() const override { return "simgpu"; }
   bool device_memory() const override { return true; }
+  DeviceFaults* device_faults() override { return this; }
   void reset() override { sim_.reset(); }
-  /// Findings of the simulated runtime (leaks, races between streams, misuse) are among what it returns.
+  /// Each rank has a device of its own. Findings of the simulated runtime (leaks, races between streams, misuse) are among what it returns.
   WorldRun run(int world_size, std::uint64_t seed, const RankMain& rank_main) override;
 
  private:
+  void arm(Rank rank, DeviceFault fault, std::uint64_t nth) override;
+  bool disarm() override;
+
   SimWorld sim_;
+  std::vector<sim::cuda::Context> contexts_;  ///< of the ranks that run
 };
 
 }  // namespace holdfast::properties

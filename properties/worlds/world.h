@@ -22,12 +22,31 @@ struct WorldRun {
   std::vector<std::string> problems;  ///< beside the ranks' own results, one line each: hangs, crashes, leaks, exceptions, misuse of a door
 };
 
+/// What a device may do to its rank.
+enum class DeviceFault : std::uint8_t {
+  out_of_memory,  ///< one call is refused; the next ones are not
+  call_lost,      ///< one call says that the device is lost, as after an uncorrectable ECC error
+  work_lost,      ///< work that was enqueued does not run; every call after it says so
+};
+
+/// Makes devices fail, where a world's can.
+class DeviceFaults {
+ public:
+  virtual ~DeviceFaults() = default;
+  /// The nth call from now (0: the next) on the device of `rank`, or the nth piece of its work that runs, fails. One fault is armed at a time. Used by ranks while they run.
+  virtual void arm(Rank rank, DeviceFault fault, std::uint64_t nth) = 0;
+  /// Nothing fails any more. True when the fault has happened.
+  virtual bool disarm() = 0;
+};
+
 class World {
  public:
   virtual ~World() = default;
   virtual std::string_view name() const = 0;
   /// True where the ranks' tensors must lie in device memory.
   virtual bool device_memory() const { return false; }
+  /// Null where devices do not fail on demand.
+  virtual DeviceFaults* device_faults() { return nullptr; }
   /// Empties the storage.
   virtual void reset() = 0;
   /// Runs `rank_main` on every rank until all are back; the storage keeps what earlier runs left. `seed` chooses the schedule where the world has

@@ -31,10 +31,19 @@ void reset(Pick pick, Pace pace) { current() = std::make_unique<State>(std::move
 void set_device_count(int count) { state().device_count = count; }
 void set_memory_limit(std::size_t bytes) { state().memory_limit = bytes; }
 
-void fail_call(std::string_view name, std::uint64_t nth, int code) {
-  state().failing_call = State::Failure{std::string(name), nth, static_cast<cudaError_t>(code)};
+void fail_call(std::string_view name, std::uint64_t nth, int code, const Context* caller, int caller_device) {
+  state().failing_call = State::FailingCall{std::string(name), nth, static_cast<cudaError_t>(code), caller, caller_device};
 }
-void fail_operation(std::uint64_t nth, int code) { state().failing_operation = State::Failure{{}, nth, static_cast<cudaError_t>(code)}; }
+void fail_operation(std::uint64_t nth, int code, int device) {
+  state().failing_operation = State::FailingOperation{nth, static_cast<cudaError_t>(code), device};
+}
+bool disarm() {
+  const bool failed = !state().failing_call && !state().failing_operation;
+  state().failing_call.reset();
+  state().failing_operation.reset();
+  return failed;
+}
+void find(std::string what) { state().find(std::move(what)); }
 
 std::vector<std::string> findings() { return state().findings; }
 std::vector<std::string> report() { return state().report(); }

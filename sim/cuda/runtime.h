@@ -37,11 +37,24 @@ void set_device_count(int count);
 /// Allocations that would pass this total on a device, or of pinned memory, are refused.
 void set_memory_limit(std::size_t bytes);
 
+/// What CUDA keeps a host thread: the current device, the last error, and what it knows to have completed. A rank of a simulation has one.
+struct Context {
+  int device = 0;
+  int last_error = 0;
+  std::map<std::uint64_t, std::uint64_t> completed;  ///< stream -> number of its latest operation known to have ended
+};
+constexpr int any_device = -1;
+
 // Faults. `code` is a cudaError_t. A release that fails still releases: the error then stands for earlier work, as with CUDA.
-/// The nth call from now (0: the next one) of `name`, as "cudaMalloc", returns `code`; an empty name counts every call.
-void fail_call(std::string_view name, std::uint64_t nth, int code);
-/// The nth operation from now to run on a stream fails: the device is lost, and every later call on it returns `code`.
-void fail_operation(std::uint64_t nth, int code);
+/// The nth call from now (0: the next one) of `name`, as "cudaMalloc", returns `code`; an empty name counts every call, a caller only those in its context.
+/// A code that loses the device loses the current one, if the call needs one, or that of the caller, for good.
+void fail_call(std::string_view name, std::uint64_t nth, int code, const Context* caller = nullptr, int caller_device = any_device);
+/// The nth operation from now to run on a stream (of the device) fails: the device is lost, and every later call on it returns `code`.
+void fail_operation(std::uint64_t nth, int code, int device = any_device);
+/// Takes back what has not failed yet. True when nothing is left of what was asked for: it has failed.
+bool disarm();
+/// Misuse that the program's own doubles see: one of findings().
+void find(std::string what);
 
 /// Misuse seen so far, a line each, in order.
 std::vector<std::string> findings();
@@ -61,12 +74,6 @@ Live live();
 /// Calls since the reset, by name.
 std::map<std::string, std::uint64_t> calls();
 
-/// What CUDA keeps a host thread: the current device, the last error, and what it knows to have completed. A rank of a simulation has one.
-struct Context {
-  int device = 0;
-  int last_error = 0;
-  std::map<std::uint64_t, std::uint64_t> completed;  ///< stream -> number of its latest operation known to have ended
-};
 /// Makes `context` the caller's, until the next call; null means the process's own. Returns the one before.
 Context* switch_context(Context* context);
 

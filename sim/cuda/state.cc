@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cstdlib>
 #include <cstring>
+#include <utility>
 
 #if defined(__SANITIZE_ADDRESS__)
 #define HOLDFAST_ASAN
@@ -40,6 +41,11 @@ std::string name_of(const Allocation& allocation) {
   return fmt::format("{} allocation {} of {} bytes", allocation.pinned ? "pinned" : "device", allocation.id, allocation.bytes);
 }
 
+/// Of the errors that can be made to happen, those after which CUDA runs nothing on the device any more.
+bool loses_device(cudaError_t code) {
+  return code == cudaErrorECCUncorrectable || code == cudaErrorLaunchFailure || code == cudaErrorIllegalAddress;
+}
+
 }  // namespace
 
 void advance(Moment& moment, const Moment& by) {
@@ -63,16 +69,28 @@ cudaError_t State::lost(int device) const {
   return found == lost_.end() ? cudaSuccess : found->second;
 }
 
+bool State::is_due(const char* call) {
+  const bool counts = failing_call && (failing_call->name.empty() || failing_call->name == call) &&
+                      (failing_call->caller == nullptr || failing_call->caller == context_);
+  return counts && failing_call->after-- == 0;
+}
+
+bool State::is_due(const CUstream_st& on) {
+  const bool counts = failing_operation && (failing_operation->device == any_device || failing_operation->device == on.device);
+  return counts && failing_operation->after-- == 0;
+}
+
 cudaError_t State::enter(const char* name, bool needs_device) {
   ++calls[name];
   if (running_) {
     find(fmt::format("{}: called from a host function", name));
     return cudaErrorNotPermitted;
   }
-  if (failing_call && (failing_call->name.empty() || failing_call->name == name) && failing_call->after-- == 0) {
-    const cudaError_t code = failing_call->code;
-    failing_call.reset();
-    return code;
+  if (is_due(name)) {
+    const FailingCall failing = *std::exchange(failing_call, std::nullopt);
+    const int device = failing.caller_device == any_device && needs_device ? context().device : failing.caller_device;
+    if (device != any_device && loses_device(failing.code)) lost_[device] = failing.code;
+    return failing.code;
   }
   pass_time();
   return needs_device ? lost(context().device) : cudaSuccess;
@@ -289,7 +307,7 @@ bool State::step() {
 void State::run(CUstream_st& on) {
   const Operation operation = std::move(on.queue.front());
   on.queue.pop_front();
-  if (failing_operation && failing_operation->after-- == 0) {
+  if (is_due(on)) {
     lost_[on.device] = failing_operation->code;
     failing_operation.reset();
   }

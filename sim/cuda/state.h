@@ -51,21 +51,31 @@ class State {
   Live live() const;
   std::vector<std::string> report() const;
 
-  struct Failure {
+  struct FailingCall {
     std::string name;
     std::uint64_t after = 0;
     cudaError_t code = cudaSuccess;
+    const Context* caller = nullptr;
+    int caller_device = any_device;
+  };
+  struct FailingOperation {
+    std::uint64_t after = 0;
+    cudaError_t code = cudaSuccess;
+    int device = any_device;
   };
 
   int device_count = 1;
   std::size_t memory_limit = ~std::size_t{0};
-  std::optional<Failure> failing_call, failing_operation;
+  std::optional<FailingCall> failing_call;
+  std::optional<FailingOperation> failing_operation;
   std::vector<std::string> findings;
   std::map<std::string, std::uint64_t> calls;
   Context own_context;
   Context* context_ = &own_context;
 
  private:
+  bool is_due(const char* call);
+  bool is_due(const CUstream_st& on);
   void pass_time();
   void run(CUstream_st& on);
   bool check_accesses(const std::string& what, const std::vector<Access>& accesses);

@@ -82,9 +82,8 @@ TEST(SaveRoutine, IsCondemnedWhenNothingLoadsAnyMore) {
     if (rank == Rank{1}) TRY(env.storage.remove(Scripted::path(rank), env.clock.after(std::chrono::seconds(1))));
     return give_up();
   };
-  EXPECT_EQ(
-      verdict_of(removes),
-      std::vector<std::string>{"S3 after recovery, rank 1: no checkpoint loads: \"state-1\": no such file or directory (not_found)"});
+  EXPECT_EQ(verdict_of(removes),
+            std::vector<std::string>{"S3 after recovery, rank 1: no checkpoint loads: \"state-1\": no such file or directory (not_found)"});
 }
 
 TEST(SaveRoutine, IsCondemnedForALeak) {

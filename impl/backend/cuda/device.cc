@@ -186,7 +186,7 @@ Status Device::stage(const StridedBlock& source, const Box& box, const Dims& sha
   Stream& on = stream(id);
   if (destination.empty() && !digest) return {};
   OnDevice here;
-  TRY(enter(here));
+  if (MUTATE("cuda.device_not_set", true, digest == nullptr)) TRY(enter(here));
   on.begin(fmt::format("stage of {} bytes", source.bytes()), std::move(owner));
   if (source.kind == MemoryKind::host || source.bytes() == 0) {
     return on.run_on_host([=] { pack_and_digest(source, box, shape, dtype, destination, digest); });
@@ -234,8 +234,10 @@ Status Device::digest_on_device(Stream& on, const StridedBlock& block, const Box
   }
   const DigestSlot slot = TRY(take_slot(on.site()));
   const auto* keys = static_cast<const std::uint64_t*>(keys_.get());
-  TRY(on.digest(region, block.data, first_unit(box, shape, dtype), unit_bytes(dtype), keys, slot));
-  return on.run_on_host([=] { *out = *slot.result; });
+  TRY(on.digest(region, block.data, MUTATE("cuda.digest_of_wrong_range", first_unit(box, shape, dtype), std::uint64_t{0}),
+                unit_bytes(dtype), keys, slot));
+  if (MUTATE("cuda.digest_read_early", false, true)) *out = *slot.result;
+  return on.run_on_host([=] { MUTATE("cuda.digest_read_early", static_cast<void>(*out = *slot.result), static_cast<void>(out)); });
 }
 
 Result<DigestSlot> Device::take_slot(const Site& site) {
@@ -296,7 +298,8 @@ Result<bool> Device::query(port::EventId id) {
   if (MUTATE("cuda.skip_poll", false, true)) return true;
   const cudaError_t code = cudaEventQuery(queried.owned.get());
   if (code == cudaErrorNotReady) return false;
-  TRY(called(code, queried.site, "cudaEventQuery"));
+  if (MUTATE("cuda.unchecked_failure", code != cudaSuccess, code != cudaSuccess && !loses_device(code)))
+    return fail(runtime_error(code, "cudaEventQuery", queried.site));
   end_operations(queried, ended);
   return true;
 }
@@ -325,7 +328,7 @@ Result<DeviceMemory> upload_keys(const Site& site) {
   DeviceMemory memory = TRY(allocate_device_memory(site, bytes));
   const OwnedStream stream = TRY(create_stream(site));
   TRY(called(cudaMemcpyAsync(memory.get(), keys.data(), bytes, cudaMemcpyDefault, stream.get()), site, "cudaMemcpyAsync({} bytes)", bytes));
-  const cudaError_t waited = cudaStreamSynchronize(stream.get());
+  const cudaError_t waited = MUTATE("cuda.keys_not_awaited", cudaStreamSynchronize(stream.get()), cudaSuccess);
   if (waited != cudaSuccess) (void)cudaDeviceSynchronize();  // the copy may still read the keys
   TRY(called(waited, site, "cudaStreamSynchronize"));
   return memory;

@@ -1,5 +1,7 @@
 #include "impl/backend/cuda/runtime.h"
 
+#include "impl/core/mutate.h"
+
 namespace holdfast::backend::cuda {
 
 bool loses_device(cudaError_t code) {
@@ -39,9 +41,8 @@ Status OnDevice::enter(const Site& site) {
   int current = -1;
   TRY(called(cudaGetDevice(&current), site, "cudaGetDevice"));
   if (current == site.device) return {};
-  TRY(called(cudaSetDevice(site.device), site, "cudaSetDevice({})", site.device));
-  previous_ = current;
-  return {};
+  previous_ = current;  // also when the next call fails: it may tell of earlier work, and have set the device all the same
+  return called(cudaSetDevice(site.device), site, "cudaSetDevice({})", site.device);
 }
 
 OnDevice::~OnDevice() {
@@ -63,7 +64,7 @@ void Release::operator()(cudaStream_t stream) const {
   release(device, [&] { return cudaStreamDestroy(stream); });
 }
 void Release::operator()(cudaEvent_t event) const {
-  release(device, [&] { return cudaEventDestroy(event); });
+  if (MUTATE("cuda.event_leaked", true, false)) release(device, [&] { return cudaEventDestroy(event); });
 }
 void ReleaseDeviceMemory::operator()(void* memory) const {
   release(device, [&] { return cudaFree(memory); });

@@ -4,6 +4,8 @@
 #include <bit>
 #include <limits>
 
+#include "impl/core/mutate.h"
+
 namespace holdfast::backend::cuda {
 namespace {
 
@@ -66,8 +68,9 @@ Result<char*> Stream::area(std::size_t bytes) {
 }
 
 Status Stream::launch(Kernel kernel, std::uint32_t blocks, void* arguments) {
-  return called(cudaLaunchKernel(kernel_function(kernel), dim3(blocks), dim3(block_threads), &arguments, 0, handle_), site_,
-                "cudaLaunchKernel({}, {} blocks)", kernel_name(kernel), blocks);
+  return called(cudaLaunchKernel(kernel_function(kernel), dim3(blocks), dim3(block_threads), &arguments, 0,
+                                 MUTATE("cuda.wrong_stream", handle_, nullptr)),
+                site_, "cudaLaunchKernel({}, {} blocks)", kernel_name(kernel), blocks);
 }
 
 Status Stream::launch_pack(Kernel kernel, const Slab& slab, std::byte* strided, char* packed) {
@@ -86,7 +89,7 @@ Status Stream::gather(const Dimensions& region, std::byte* strided, std::byte* p
   if (is_contiguous(region)) return copy(strided, packed, bytes);
   if (is_rows(region)) {
     const auto rows = static_cast<std::size_t>(region[0].size), width = static_cast<std::size_t>(region[1].size);
-    const auto pitch = static_cast<std::size_t>(region[0].stride_bytes);
+    const auto pitch = MUTATE("cuda.wrong_pitch", static_cast<std::size_t>(region[0].stride_bytes), width);
     return called(cudaMemcpy2DAsync(packed, width, strided, pitch, width, rows, cudaMemcpyDefault, handle_), site_,
                   "cudaMemcpy2DAsync({} rows of {} bytes)", rows, width);
   }
@@ -118,7 +121,8 @@ Status Stream::scatter(const Dimensions& region, std::byte* strided, const std::
 Status Stream::digest(const Dimensions& region, const std::byte* data, std::uint64_t first_unit, std::uint32_t unit_bytes,
                       const std::uint64_t* keys, DigestSlot slot) {
   operations_.back().slot = slot;
-  TRY(called(cudaMemsetAsync(slot.lanes, 0, sizeof(TensorDigest), handle_), site_, "cudaMemsetAsync({} bytes)", sizeof(TensorDigest)));
+  const cudaError_t cleared = MUTATE("cuda.lanes_not_cleared", cudaMemsetAsync(slot.lanes, 0, sizeof(TensorDigest), handle_), cudaSuccess);
+  TRY(called(cleared, site_, "cudaMemsetAsync({} bytes)", sizeof(TensorDigest)));
   for (const Slab& slab : slabs(region, digest_units_max)) {
     DigestArguments arguments{};
     arguments.walk = make_walk(slab.dimensions);
