@@ -15,8 +15,9 @@ TENSORS = ([f"layers.0.{name}" for name in ("attention.wq", "attention.wk", "att
                                             "feed_forward.w3", "ffn_norm")] +
            [f"optimizer.{name}" for name in ("exp_avg.w1", "exp_avg.w2", "exp_avg.w3", "exp_avg_sq.w1", "exp_avg_sq.w2", "exp_avg_sq.w3",
                                              "step")])
-IO = ({f"{what} {size}" for what in ("ceiling write", "save", "ceiling read", "load") for size in FILES} |
-      {"cpu save", "cpu load", "cpu first load", "cpu plain write", "digest", "reshard 4to3"} | {f"reshard 4to3 {name}" for name in TENSORS})
+IO = ({f"{what} {size}" for what in ("ceiling write", "save", "ceiling read", "load", "load all-or-nothing") for size in FILES} |
+      {"cpu save", "cpu load", "cpu load all-or-nothing", "cpu first load all-or-nothing", "cpu plain write", "digest"} |
+      {"async copy", "async stall", "async first stall", "reshard 4to3"} | {f"reshard 4to3 {name}" for name in TENSORS})
 BENCHES = {
     "format": ([], {f"{what} {form}405b@16384" for what in READS for form in ["", "enumerated "]}
                | {"manifest unshared 405b@16384", "encode 405b@131072", "segment header tensors=1000"}),
