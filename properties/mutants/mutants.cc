@@ -41,7 +41,6 @@ const std::vector<Mutant>& mutants() {
       {"cuda.digest_of_wrong_range", "a device digests a box as if it were the first of its tensor", "S4", "round-trip", {"simgpu"}},
       {"cuda.lanes_not_cleared", "a digest adds up in memory that is not cleared", "S4", "round-trip", {"simgpu"}},
       {"cuda.digest_read_early", "a digest is read before the device has brought it", "S4", "round-trip", {"simgpu"}},
-      {"cuda.keys_not_awaited", "the keys of the digest may still be on their way when they are used", "S4", "round-trip", {"simgpu"}},
       {"cuda.device_not_set", "a copy out with a digest goes to whatever device is the current one", "S6", "round-trip", {"simgpu"}},
       {"cuda.event_leaked", "events are not destroyed", "L4", "round-trip", {"simgpu"}},
       {"cuda.unchecked_failure", "work that was lost with its device counts as done", "A1", "device-faults", {"simgpu"}},
