@@ -53,7 +53,10 @@ void copy_past_cache(const StridedBlock& source, const StridedBlock& destination
 
 void pack_and_digest(const StridedBlock& source, const Box& box, const Dims& shape, DType dtype, ByteSpan destination,
                      TensorDigest* digest) {
-  if (!destination.empty()) copy_block(source, packed_block(destination.data(), source.sizes, source.element_bytes));
+  if (!destination.empty()) {
+    const StridedBlock packed = packed_block(destination.data(), source.sizes, source.element_bytes);
+    is_packed(source) ? copy_past_cache(source, packed) : copy_block(source, packed);
+  }
   if (digest) *digest = source.bytes() == 0 ? TensorDigest{} : tensor_digest(source, box, shape, dtype);
 }
 

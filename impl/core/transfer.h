@@ -6,7 +6,8 @@
 namespace holdfast {
 
 /// Packs `source` into `destination` (row-major, source.bytes() long; empty: copies nothing), then, unless `digest` is null, takes tensor_digest of the
-/// source. In parts that fit the cache the source is read from memory once.
+/// source. In parts that fit the cache the source is read from memory once. A source that is packed goes past the cache: what is digested of it is digested
+/// where it lies. One that is not is in the cache packed, and is better digested there.
 void pack_and_digest(const StridedBlock& source, const Box& box, const Dims& shape, DType dtype, ByteSpan destination,
                      TensorDigest* digest);
 

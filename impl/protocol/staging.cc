@@ -85,7 +85,7 @@ TensorDigest staging_digest(const Part& part, const format::SegmentTensor& tenso
   return tensor_digest(packed_block(part.staging.data(), part.box.size, part.memory.element_bytes), part.box, tensor.shape, tensor.dtype);
 }
 
-/// Adds staged bytes of one tensor, cut into its blocks. `tensor_ends`: they are its last.
+/// Adds bytes of one tensor, cut into its blocks. `tensor_ends`: they are its last.
 void add_blocks(ByteView bytes, std::uint32_t block_bytes, bool tensor_ends, SegmentDigests& digests) {
   while (!bytes.empty()) {
     const auto taken = static_cast<std::size_t>(std::min<std::uint64_t>(bytes.size(), block_bytes - digests.block_bytes));
@@ -99,6 +99,13 @@ void add_blocks(ByteView bytes, std::uint32_t block_bytes, bool tensor_ends, Seg
     }
     bytes = bytes.subspan(taken);
   }
+}
+
+/// The part's bytes as they are stored, in host memory: its own, where they lie like that. They are in the cache, and staging is not (pack_and_digest);
+/// and a copy that went wrong within the processor then differs from its digest.
+ByteView stored_bytes(const Part& part) {
+  const bool as_stored = part.memory.kind == MemoryKind::host && is_packed(part.memory);
+  return as_stored ? ByteView(part.memory.data, part.staging.size()) : ByteView(part.staging);
 }
 
 }  // namespace
@@ -146,7 +153,7 @@ Status Stager::stage(const format::SegmentLayout& layout, std::span<const Stride
       digests.tensors[part.tensor] += kept->digests[i];
       const auto end = static_cast<std::uint64_t>(part.staging.data() - group.data()) + begin + part.staging.size();
       if (part.staging.size() != tensor.bytes) MARK("staging.tensor_in_parts");
-      add_blocks(part.staging, layout.block_bytes, end == tensor.offset + tensor.bytes, digests);
+      add_blocks(stored_bytes(part), layout.block_bytes, end == tensor.offset + tensor.bytes, digests);
     }
     into = into.subspan(bytes);
     begin += bytes;

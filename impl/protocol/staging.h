@@ -16,7 +16,7 @@ namespace holdfast::protocol {
 /// What is known of a segment's data, as far as it is staged.
 struct SegmentDigests {
   std::vector<TensorDigest> tensors;  ///< of SegmentLayout::tensors, taken from their own memory
-  std::vector<BlockDigest> blocks;    ///< of the staged bytes
+  std::vector<BlockDigest> blocks;    ///< of the bytes as they are stored
   BlockDigester block;                ///< of the block that is not yet whole
   std::uint64_t block_bytes = 0;      ///< of it so far
 };

@@ -96,6 +96,7 @@ Outcome for_all(const DrawOptions& options, const std::function<std::optional<st
   params.seed = options.seed;
   params.maxSuccess = static_cast<int>(options.cases);
   params.maxSize = 100;
+  params.disableShrinking = !options.shrink;
   const rc::detail::TestResult result = rc::detail::checkTestable(property, rc::detail::TestMetadata(), params);
   rc::detail::SuccessResult success;
   if (result.match(success)) {

@@ -27,6 +27,7 @@ struct DrawOptions {
   std::uint64_t seed = 1;
   std::uint64_t cases = 100;
   int ranks_max = 8;
+  bool shrink = true;  ///< a case that fails; else the first one found is told
 };
 
 struct Outcome {

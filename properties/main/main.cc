@@ -192,6 +192,8 @@ void list_properties() {
 #ifdef HOLDFAST_MUTANTS
 /// Every mutant must make its property fail; with none active each of those properties must hold.
 Exit kill_mutants(World& world, const Arguments& arguments) {
+  gen::DrawOptions draw = arguments.draw;
+  draw.shrink = false;  // that a mutant is caught is all that is asked; where it makes ranks wait, each smaller case would take their deadlines again
   std::size_t killed = 0, tried = 0;
   std::map<std::string, gen::Outcome> without;  // how each property does when no mutant is active
   std::string cause;
@@ -202,10 +204,10 @@ Exit kill_mutants(World& world, const Arguments& arguments) {
     if (std::ranges::find(mutant.worlds, arguments.world) == mutant.worlds.end()) continue;
     ++tried;
     const Property property = property_of(mutant.property);
-    if (!without.contains(property.id)) without[property.id] = property.check(world, arguments.draw);
+    if (!without.contains(property.id)) without[property.id] = property.check(world, draw);
     const gen::Outcome& healthy = without[property.id];
     holdfast::mutants::activate(mutant.id);
-    const gen::Outcome sick = property.check(world, arguments.draw);
+    const gen::Outcome sick = property.check(world, draw);
     holdfast::mutants::activate("");
     const bool dies = healthy.failure.empty() && !sick.failure.empty();
     killed += dies;
