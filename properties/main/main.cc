@@ -10,6 +10,7 @@
 #include "properties/compare_engines.h"
 #include "properties/main/worlds.h"
 #include "properties/mutants/mutants.h"
+#include "properties/preflight/preflight.h"
 #include "properties/property.h"
 #include "reports/publish.h"
 #include "sim/engine_thread.h"
@@ -26,6 +27,9 @@ struct Arguments {
   bool list = false;
   bool json = false;
   bool mutants = false;
+  int processes = 0;
+  std::string folder;
+  bool preflight_only = false;
   std::string engine;  ///< empty: fiber, and not said
   bool compare_engines = false;
   std::string mutant;
@@ -38,7 +42,7 @@ struct Report {
   std::uint64_t passed = 0, failed = 0, skipped = 0, cases = 0;
   EnginesCompared engines;
   std::string cause;
-  nlohmann::json rows = nlohmann::json::array();
+  nlohmann::json rows = nlohmann::json::array(), preflight = nlohmann::json::array();
   reports::CampaignReport page;
   std::vector<reports::JunitCase> junit;
 };
@@ -58,8 +62,11 @@ void require_marks(const Property& property, const std::map<std::string, std::ui
 
 std::string replay_command(const Property& property, const Arguments& arguments) {
   const std::string program = arguments.mutant.empty() ? "holdfast-validate" : "holdfast-validate-mutants --mutant " + arguments.mutant;
-  return fmt::format("{} --world {} --property {} --cases {} --seed {}", program, arguments.world, property.id, arguments.draw.cases,
-                     arguments.draw.seed);
+  std::string ranks;
+  if (arguments.draw.ranks_max != gen::DrawOptions().ranks_max) ranks = fmt::format(" --ranks {}", arguments.draw.ranks_max);
+  if (arguments.processes > 0) ranks += fmt::format(" --processes {}", arguments.processes);
+  return fmt::format("{} --world {} --property {} --cases {} --seed {}{}", program, arguments.world, property.id, arguments.draw.cases,
+                     arguments.draw.seed, ranks);
 }
 
 std::string title_of(const Property& property) { return fmt::format("{} [{}]", property.id, property.invariants); }
@@ -140,13 +147,43 @@ void skip_property(const Property& property, const Arguments& arguments, Report&
   if (!arguments.json) fmt::print("skip {:18} {}\n", property.id, reason);
 }
 
+int ranks_of(const World& world, const Arguments& arguments) { return std::min(world.ranks_max(), arguments.draw.ranks_max); }
+
+/// Where ranks come from a launcher, what they stand on is theirs and not ours. False when it does not hold.
+bool try_surroundings(World& world, const Arguments& arguments, Report& report) {
+  const std::vector<PreflightRow> rows = preflight(world, ranks_of(world, arguments));
+  const auto failed = std::ranges::find(rows, false, &PreflightRow::passed);
+  const bool passed = failed == rows.end();
+  reports::ReportTable ranks{"Ranks", {"rank", "runs on"}, {}};
+  for (const std::string& machine : world.machines()) {
+    if (!arguments.json) fmt::print("rank {}: {}\n", ranks.rows.size(), machine);
+    ranks.rows.push_back({fmt::format("{}", ranks.rows.size()), machine});
+  }
+  reports::ReportTable table{"Steps", {"step", "", "found"}, {}};
+  for (const PreflightRow& row : rows) {
+    const char* const verdict = row.passed ? "ok" : "FAIL";
+    if (!arguments.json) fmt::print("{:4} preflight: {:22} {}\n", verdict, row.step, row.found);
+    report.preflight.push_back({{"step", row.step}, {"passed", row.passed}, {"found", row.found}});
+    report.junit.push_back({"holdfast-validate." + arguments.world, "preflight: " + row.step, 0,
+                            row.passed ? reports::JunitOutcome::passed : reports::JunitOutcome::failed, row.found, ""});
+    table.rows.push_back({row.step, verdict, row.found});
+  }
+  if (!passed) report.cause = fmt::format("FAIL world={} preflight step \"{}\": {}", arguments.world, failed->step, failed->found);
+  report.page.acts.push_back({"Preflight", passed ? reports::ReportVerdict::good : reports::ReportVerdict::bad, "", {}, {ranks, table}});
+  return passed;
+}
+
 Exit run_catalogue(World& world, const Arguments& arguments) {
   const auto start = std::chrono::steady_clock::now();
   Report report;
+  const bool asked = world.needs_preflight() || arguments.preflight_only;
+  const bool stands = !asked || try_surroundings(world, arguments, report);
+  const bool checks = stands && !arguments.preflight_only;
   bool known = arguments.property.empty();
   for (const Property& property : catalogue()) {
     if (!arguments.property.empty() && arguments.property != property.id) continue;
     known = true;
+    if (!checks) break;
     if (runs_in(property, arguments.world)) {
       run_property(property, world, arguments, report);
     } else {
@@ -158,13 +195,23 @@ Exit run_catalogue(World& world, const Arguments& arguments) {
     return Exit::no_verdict;
   }
   if (arguments.json)
-    fmt::print("{}\n",
-               nlohmann::json{{"holdfast", 1}, {"validate", report.rows}, {"seed", arguments.draw.seed}, {"marks", mark_hits()}}.dump());
+    fmt::print("{}\n", nlohmann::json{{"holdfast", 1},
+                                      {"validate", report.rows},
+                                      {"seed", arguments.draw.seed},
+                                      {"marks", mark_hits()},
+                                      {"machines", world.machines()},
+                                      {"preflight", report.preflight}}
+                           .dump());
   const Status published = publish(report, arguments, std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count());
   if (!published) fmt::print(stderr, "holdfast-validate: {}\n", published.error().message);
-  if (report.failed != 0) {
+  if (report.failed != 0 || !stands) {
     fmt::print(arguments.json ? stderr : stdout, "{}\n", report.cause);
     return Exit::bad;
+  }
+  if (!checks) {
+    fmt::print(arguments.json ? stderr : stdout, "PASS world={} preflight of {} ranks: {} steps\n", arguments.world,
+               ranks_of(world, arguments), report.preflight.size());
+    return published ? Exit::good : Exit::no_verdict;
   }
   if (report.passed == 0) {
     fmt::print(stderr, "holdfast-validate: nothing was checked: {} properties skipped\n", report.skipped);
@@ -193,7 +240,8 @@ void list_properties() {
 /// Every mutant must make its property fail; with none active each of those properties must hold.
 Exit kill_mutants(World& world, const Arguments& arguments) {
   gen::DrawOptions draw = arguments.draw;
-  draw.shrink = false;  // that a mutant is caught is all that is asked; where it makes ranks wait, each smaller case would take their deadlines again
+  draw.shrink =
+      false;  // that a mutant is caught is all that is asked; where it makes ranks wait, each smaller case would take their deadlines again
   std::size_t killed = 0, tried = 0;
   std::map<std::string, gen::Outcome> without;  // how each property does when no mutant is active
   std::string cause;
@@ -243,7 +291,13 @@ Status choose_engine(const Arguments& arguments) {
   return {};
 }
 
-Exit run(const Arguments& arguments) {
+WorldRequest request_of(const Arguments& arguments) {
+  return {arguments.world, arguments.processes, arguments.folder,
+          fmt::format("--property \"{}\" --cases {} --ranks {} --seed {}{}", arguments.property, arguments.draw.cases,
+                      arguments.draw.ranks_max, arguments.draw.seed, arguments.preflight_only ? " --preflight" : "")};
+}
+
+Exit run(Arguments arguments) {
   if (arguments.list) {
     list_properties();
     return Exit::good;
@@ -252,10 +306,15 @@ Exit run(const Arguments& arguments) {
     fmt::print(stderr, "holdfast-validate: {}\n", chosen.error());
     return Exit::no_verdict;
   }
-  auto world = world_named(arguments.world);
+  auto world = world_named(request_of(arguments));
   if (!world) {
     fmt::print(stderr, "holdfast-validate: {}\n", world.error());
     return Exit::no_verdict;
+  }
+  arguments.draw.ranks_max = ranks_of(**world, arguments);
+  if (!(*world)->tells()) {  // to one terminal, and one file, once
+    arguments.publication = {};
+    if (!std::freopen("/dev/null", "w", stdout)) return Exit::no_verdict;
   }
 #ifdef HOLDFAST_MUTANTS
   if (arguments.mutants) return kill_mutants(**world, arguments);
@@ -281,7 +340,9 @@ int main(int argc, char** argv) {
                "holdfast-validate"};
   Arguments arguments;
   app.add_option("--world", arguments.world,
-                 "sim (simulated), threads or procs (real ones, with files), or simgpu (CUDA back end on a simulated CUDA runtime)")
+                 "sim (simulated); threads, procs (real ones, with files); launched (the processes of torchrun, srun or mpirun); simgpu "
+                 "(CUDA back end on "
+                 "a simulated CUDA runtime); cuda1 (launched, on GPUs)")
       ->capture_default_str();
   app.add_option("--property", arguments.property, "only this one (--list shows them)");
   app.add_option("--cases", arguments.draw.cases, "cases a property")->capture_default_str()->check(CLI::Range(1, 100'000'000));
@@ -292,6 +353,12 @@ int main(int argc, char** argv) {
   app.add_option("--engine", arguments.engine, "what runs simulated ranks: fiber (default), or thread (slow; the results are the same)");
   app.add_flag("--compare-engines", arguments.compare_engines,
                "check on both engines, and compare every run with the same one on the other");
+  app.add_option("--processes", arguments.processes, "launched, cuda1: start so many on this host, without a launcher")
+      ->check(CLI::Range(1, 64));
+  app.add_option("--folder", arguments.folder,
+                 "launched, cuda1: where to save, seen by all ranks, empty or missing; default: one on this host");
+  app.add_flag("--preflight", arguments.preflight_only,
+               "only try ranks, storage and devices, which worlds of a launcher do before the properties");
   app.add_flag("--list", arguments.list, "show the properties and end");
   app.add_flag("--json", arguments.json, "one object on stdout");
   CLI::Option* const mutants = app.add_flag("--mutants", arguments.mutants, "in the mutant build: every planted bug must be caught");
@@ -305,6 +372,6 @@ int main(int argc, char** argv) {
   } catch (const CLI::ParseError& error) {
     return app.exit(error) == 0 ? 0 : static_cast<int>(Exit::no_verdict);
   }
-  if (arguments.world == "simgpu") run_simgpu_program(argv);
+  run_program_of(arguments.world, argv);
   return static_cast<int>(run(arguments));
 }

@@ -3,15 +3,26 @@
 
 #include <string>
 
+#include "properties/worlds/launched_world.h"
 #include "properties/worlds/world.h"
 
 namespace holdfast::properties {
 
-/// Errors: invalid_argument for a name that is no world of this program.
-Result<std::unique_ptr<World>> world_named(const std::string& name);
+struct WorldRequest {
+  std::string name;
+  int processes = 0;    ///< of a launched world that this program starts itself; 0: a launcher has
+  std::string folder;   ///< as LaunchedOptions has it
+  std::string request;  ///< as LaunchedOptions has it
+};
 
-/// Becomes holdfast-validate-simgpu, which lies beside this program, with the same arguments; returns where it cannot, or need not, since this is
-/// that program.
-void run_simgpu_program(char** argv);
+/// Errors: invalid_argument for a name that is no world of this program; unsupported for one that cannot be had here; as LaunchedWorld::make.
+Result<std::unique_ptr<World>> world_named(const WorldRequest& request);
+
+/// The world of the processes that a launcher has started. With `request.processes`, this process becomes rank 0 and forks the others, which come back
+/// from here, too, and have no standard output. So it must have no other thread. Errors: as LaunchedWorld::make; invalid_argument without either.
+Result<std::unique_ptr<World>> launched_world(const WorldRequest& request, LaunchedOptions options);
+
+/// Where `world` belongs to another program beside this one, becomes that, with the same arguments. Returns where it cannot, or need not.
+void run_program_of(const std::string& world, char** argv);
 
 }  // namespace holdfast::properties

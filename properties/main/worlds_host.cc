@@ -1,22 +1,16 @@
 // holdfast-validate: no CUDA runtime, simulated or real.
-#include <unistd.h>
-
-#include <filesystem>
-
 #include "properties/main/worlds.h"
 
 namespace holdfast::properties {
 
-Result<std::unique_ptr<World>> world_named(const std::string& name) {
-  if (name == "simgpu")
-    return fail(ErrorCode::unsupported, "world simgpu: holdfast-validate-simgpu is not beside this program: it was built without CUDA");
-  return make_world(name);
-}
-
-void run_simgpu_program(char** argv) {
-  std::error_code unreadable;
-  const std::filesystem::path self = std::filesystem::read_symlink("/proc/self/exe", unreadable);
-  if (!unreadable) execv((self.parent_path() / "holdfast-validate-simgpu").c_str(), argv);
+Result<std::unique_ptr<World>> world_named(const WorldRequest& request) {
+  for (const auto& [name, program] : {std::pair("simgpu", "holdfast-validate-simgpu"), std::pair("cuda1", "holdfast-validate-cuda"),
+                                      std::pair("nccl", "holdfast-validate-cuda")}) {
+    if (request.name == name)
+      return fail(ErrorCode::unsupported, "world {}: {} is not beside this program: it was built without CUDA", name, program);
+  }
+  if (request.name == "launched") return launched_world(request, {});
+  return make_world(request.name);
 }
 
 }  // namespace holdfast::properties

@@ -4,11 +4,9 @@
 
 namespace holdfast::properties {
 
-Result<std::unique_ptr<World>> world_named(const std::string& name) {
-  if (name == "simgpu") return std::unique_ptr<World>(std::make_unique<SimGpuWorld>());
-  return make_world(name);
+Result<std::unique_ptr<World>> world_named(const WorldRequest& request) {
+  if (request.name == "simgpu") return std::unique_ptr<World>(std::make_unique<SimGpuWorld>());
+  return make_world(request.name);
 }
-
-void run_simgpu_program(char** /*argv*/) {}
 
 }  // namespace holdfast::properties

@@ -8,12 +8,11 @@
 
 namespace holdfast::properties {
 
-HostRank run_host_rank(Rank rank, port::Net& net, port::DataPlane& data, port::Storage& storage, const RankMain& rank_main,
-                       const std::function<Status(port::Deadline)>& leave) {
+HostRank run_rank_on(port::Device& device, Rank rank, port::Net& net, port::DataPlane& data, port::Storage& storage,
+                     const RankMain& rank_main, const Leave& leave) {
   HostRank ended;
   const auto problem = [&](std::string_view text) { ended.problems.push_back(fmt::format("rank {}: {}", rank, text)); };
   backend::SteadyClock clock;
-  backend::HostDevice device({.streams = backend::StreamMode::lazy});
   backend::ThreadTasks tasks;
   try {
     ended.result = rank_main({net, data, storage, device, clock, tasks}, rank);
@@ -23,9 +22,16 @@ HostRank run_host_rank(Rank rank, port::Net& net, port::DataPlane& data, port::S
   const port::Deadline deadline = clock.after(std::chrono::seconds(10));
   if (const Status left = leave(deadline); !left) problem(left.error().message);  // which ends what tasks still wait for
   if (const Status closed = tasks.close(deadline); !closed) problem(closed.error().message);
+  return ended;
+}
+
+HostRank run_host_rank(Rank rank, port::Net& net, port::DataPlane& data, port::Storage& storage, const RankMain& rank_main,
+                       const Leave& leave) {
+  backend::HostDevice device({.streams = backend::StreamMode::lazy});
+  HostRank ended = run_rank_on(device, rank, net, data, storage, rank_main, leave);
   if (device.live_buffers() + device.live_streams() + device.live_events() != 0) {
-    problem(fmt::format("{} buffers, {} streams, {} events were not given back", device.live_buffers(), device.live_streams(),
-                        device.live_events()));
+    ended.problems.push_back(fmt::format("rank {}: {} buffers, {} streams, {} events were not given back", rank, device.live_buffers(),
+                                         device.live_streams(), device.live_events()));
   }
   return ended;
 }

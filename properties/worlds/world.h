@@ -47,6 +47,14 @@ class World {
   virtual bool device_memory() const { return false; }
   /// Null where devices do not fail on demand.
   virtual DeviceFaults* device_faults() { return nullptr; }
+  /// Ranks of a run at most.
+  virtual int ranks_max() const { return 1 << 16; }
+  /// True where ranks, storage and devices are somebody's own, who wants to know first whether they do what they must (properties/preflight).
+  virtual bool needs_preflight() const { return false; }
+  /// What the ranks run on, by rank, where that is worth telling.
+  virtual std::vector<std::string> machines() const { return {}; }
+  /// False in a process that checks along with others, one of which tells what was found.
+  virtual bool tells() const { return true; }
   /// Empties the storage.
   virtual void reset() = 0;
   /// Runs `rank_main` on every rank until all are back; the storage keeps what earlier runs left. `seed` chooses the schedule where the world has
