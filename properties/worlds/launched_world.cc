@@ -13,6 +13,7 @@ namespace {
 
 constexpr std::uint32_t up = 1, down = 2;  // channels of the meeting
 constexpr port::Duration join_limit = std::chrono::minutes(5);
+constexpr port::Duration run_join_limit = std::chrono::seconds(20);  // all were there a moment ago
 constexpr port::Duration grace = std::chrono::seconds(10);
 
 /// Makes the folder, or sees that it is empty. Errors: already_exists, io_error.
@@ -32,6 +33,10 @@ Result<std::unique_ptr<World>> LaunchedWorld::make(const backend::Rendezvous& re
   std::unique_ptr<LaunchedWorld> world(new LaunchedWorld(rendezvous, std::move(options)));
   TRY(world->set_up(std::move(listener)));
   return std::unique_ptr<World>(std::move(world));
+}
+
+LaunchedWorld::~LaunchedWorld() {
+  if (meeting_) static_cast<void>(meeting_->leave(backend::SteadyClock().after(grace)));
 }
 
 Status LaunchedWorld::set_up(backend::Fd listener) {
@@ -129,7 +134,7 @@ Result<Bytes> LaunchedWorld::run_here(int world_size, const RankMain& rank_main)
   place.port = static_cast<std::uint16_t>(TRY(in.varint()));
   place.job_id = fmt::format("{} run {}", rendezvous_.job_id, runs_);
   const Marks before = mark_hits();
-  const HostRank ended = run_tcp_rank(place, folder_, std::move(listener), options_.run_rank, rank_main);
+  const HostRank ended = run_tcp_rank(place, folder_, std::move(listener), run_join_limit, options_.run_rank, rank_main);
   return encode(ended, marks_since(before));
 }
 

@@ -29,6 +29,8 @@ class LaunchedWorld : public World {
   /// Meets the other processes; `listener` is rank 0's, if it listens already. Errors: as TcpWorld::join; already_exists for a folder that holds
   /// something; invalid_argument for processes that were asked for different things; io_error.
   static Result<std::unique_ptr<World>> make(const backend::Rendezvous& rendezvous, backend::Fd listener, LaunchedOptions options);
+  /// Waits until the others have heard all that this process told them, a few seconds at most.
+  ~LaunchedWorld() override;
   std::string_view name() const override { return options_.name; }
   bool device_memory() const override { return options_.device_memory; }
   int ranks_max() const override { return rendezvous_.world_size; }

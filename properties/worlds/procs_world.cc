@@ -24,7 +24,7 @@ Result<Processes> start_ranks(int world_size, const std::string& directory, std:
     TRY(ranks.start([&] {
       if (rendezvous.rank != Rank{0}) listener.reset();  // it ends with rank 0
       const Marks before = mark_hits();
-      const HostRank ended = run_tcp_rank(rendezvous, directory, std::move(listener), run_host_rank, rank_main);
+      const HostRank ended = run_tcp_rank(rendezvous, directory, std::move(listener), std::chrono::seconds(60), run_host_rank, rank_main);
       return encode(ended, marks_since(before));
     }));
   }

@@ -9,10 +9,8 @@
 namespace holdfast::properties {
 namespace {
 
-constexpr port::Duration join_limit = std::chrono::seconds(60);
-
 Result<HostRank> in_network(const backend::Rendezvous& rendezvous, const std::string& directory, backend::Fd listener,
-                            const RunRank& run_rank, const RankMain& rank_main) {
+                            port::Duration join_limit, const RunRank& run_rank, const RankMain& rank_main) {
   const auto storage = TRY(backend::PosixStorage::open_root(directory));
   backend::SteadyClock clock;
   const auto network = TRY(backend::TcpWorld::join(rendezvous, {}, clock.after(join_limit), std::move(listener)));
@@ -25,9 +23,9 @@ Result<HostRank> in_network(const backend::Rendezvous& rendezvous, const std::st
 
 }  // namespace
 
-HostRank run_tcp_rank(const backend::Rendezvous& rendezvous, const std::string& directory, backend::Fd listener, const RunRank& run_rank,
-                      const RankMain& rank_main) {
-  Result<HostRank> ended = in_network(rendezvous, directory, std::move(listener), run_rank, rank_main);
+HostRank run_tcp_rank(const backend::Rendezvous& rendezvous, const std::string& directory, backend::Fd listener, port::Duration join_limit,
+                      const RunRank& run_rank, const RankMain& rank_main) {
+  Result<HostRank> ended = in_network(rendezvous, directory, std::move(listener), join_limit, run_rank, rank_main);
   if (!ended) return {{}, {fmt::format("rank {}: {}", rendezvous.rank, ended.error())}};
   return *std::move(ended);
 }
