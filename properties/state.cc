@@ -1,5 +1,6 @@
 // What a state dict becomes on its way to a checkpoint and back: nesting, names, a part of the keys, no template.
 #include <algorithm>
+#include <charconv>
 #include <map>
 #include <set>
 
@@ -366,7 +367,9 @@ Nested nested_state(StateDict& state) {
   for (auto& [name, entry] : state.entries()) {
     const bool tensor = std::holds_alternative<TensorEntry>(entry);
     const std::size_t begin = name.find('.') + 1;
-    const std::int64_t number = std::stoll(name.substr(begin));
+    std::int64_t number = 0;
+    std::from_chars(name.data() + begin, name.data() + name.size(),
+                    number);  // ranks share a thread, hence an errno, which stoll would write
     Nested leaf{std::move(entry)};
     if (tensor) {
       layers.items.push_back({number, Nested{Nested::Map{{{"weight", std::move(leaf)}}}}});
