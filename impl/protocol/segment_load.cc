@@ -84,7 +84,7 @@ Status SegmentLoad::read(LoadPlanner& planner) {
   memory_.resize(plan_.windows.size());
   done_.resize(plan_.windows.size());
   budget_ = budget_of_windows();
-  if (streams()) TRY(hand_over_empty(planner));
+  TRY(hand_over_empty(planner));
   TRY(plan_.bytes > options_.reading.window_bytes ? read_ahead(planner) : read_here(planner));
   return streams() ? Status() : hand_over_all(planner);
 }
@@ -254,9 +254,6 @@ Status SegmentLoad::hand_over_empty(LoadPlanner& planner) const {
 
 Status SegmentLoad::hand_over_all(LoadPlanner& planner) const {
   Parts parts;
-  for (std::size_t source = 0; source < sources_.size(); ++source) {
-    for (std::size_t want = 0; want < sources_[source].wants.size(); ++want) parts[{source, want}];  // those without an element, too
-  }
   for (std::size_t window = 0; window < plan_.windows.size(); ++window) append_parts(window, parts);
   return hand_over(parts, std::make_shared<std::vector<port::Buffer>>(memory_), planner);
 }

@@ -59,7 +59,7 @@ std::vector<PreflightRow> preflight(World& world, int ranks, const PreflightSize
   std::vector<PreflightRow> rows;
   for (std::size_t number = 0; number < steps().size() && (rows.empty() || rows.back().passed); ++number)
     rows.push_back(merge(steps()[number].name, number, found));
-  if (!run.problems.empty()) rows.push_back({"processes", false, fmt::format("{}", fmt::join(run.problems, "; "))});
+  if (rows.back().passed && !run.problems.empty()) rows.push_back({"processes", false, fmt::format("{}", fmt::join(run.problems, "; "))});
   return rows;
 }
 

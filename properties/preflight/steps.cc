@@ -194,26 +194,37 @@ Result<std::string> all_pairs_exchange(Trial& trial) {
 
 // ---- storage -------------------------------------------------------------------------------------------------------------------------
 
+/// Uses an open file, and closes it however that went.
+template <typename Use>
+auto using_file(port::Storage& storage, port::FileId file, Use use) -> decltype(use()) {
+  auto used = use();
+  const Status closed = storage.close(file);
+  if (used && !closed) return fail(closed.error());
+  return used;
+}
+
 Status write_file(Trial& trial, const std::string& path, Bytes bytes) {
   port::Storage& storage = trial.env.storage;
   const port::Deadline deadline = trial.soon();
   const port::FileId file = TRY(storage.create(path, deadline));
   const SharedBytes shared(std::move(bytes));
   const port::WritePiece piece{0, shared.view(), shared.owner()};
-  TRY(storage.write_all(file, {&piece, 1}, deadline));
-  TRY(storage.sync(file, deadline));
-  return storage.close(file);
+  return using_file(storage, file, [&]() -> Status {
+    TRY(storage.write_all(file, {&piece, 1}, deadline));
+    return storage.sync(file, deadline);
+  });
 }
 
 Result<Bytes> read_file(Trial& trial, const std::string& path) {
   port::Storage& storage = trial.env.storage;
   const port::Deadline deadline = trial.soon();
   const port::FileId file = TRY(storage.open(path, deadline));
-  const auto bytes = std::make_shared<Bytes>(static_cast<std::size_t>(TRY(storage.size(file, deadline))));
-  const port::ReadPiece piece{0, {bytes->data(), bytes->size()}, bytes};
-  TRY(storage.read_all(file, {&piece, 1}, deadline));
-  TRY(storage.close(file));
-  return std::move(*bytes);
+  return using_file(storage, file, [&]() -> Result<Bytes> {
+    const auto bytes = std::make_shared<Bytes>(static_cast<std::size_t>(TRY(storage.size(file, deadline))));
+    const port::ReadPiece piece{0, {bytes->data(), bytes->size()}, bytes};
+    TRY(storage.read_all(file, {&piece, 1}, deadline));
+    return std::move(*bytes);
+  });
 }
 
 /// How long until this rank sees a file that is there; timeout.
@@ -295,6 +306,7 @@ Result<std::string> renames_replace(Trial& trial) {
     return fail(ErrorCode::corrupt, "the file of rank {}, replaced by one of {} bytes, has {}", peer, small_bytes + 1, found.size());
   TRY(expect_pattern(found, peer, Rank{0}, fmt::format("the replaced file of rank {}", peer)));
   const auto gone = storage.open(file_of("fresh", peer), trial.soon());
+  if (gone) TRY(storage.close(*gone));
   if (gone || gone.error().code != ErrorCode::not_found)
     return fail(ErrorCode::io_error, "\"{}\" is still there after its rename", file_of("fresh", peer));
   TRY(trial.meet());

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <functional>
 #include <optional>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -60,6 +61,13 @@ Result<std::uint64_t> peak_memory();
 
 double median(std::vector<double> values);  ///< requires one
 
+struct Benchmark {
+  const char* name;
+  Status (*run)(const Request&);
+};
+/// Those of this program.
+std::span<const Benchmark> benchmarks();
+
 /// The manifest of Llama-3.1-405B's ranks: its size, and what writing it and finding one tensor in it take.
 Status bench_format(const Request& request);
 /// Planning the saves of Llama-3.1-405B's ranks, from their serialised plans to the replies and the manifest; and a rank's own part of it.
@@ -69,6 +77,9 @@ Status bench_sim(const Request& request);
 
 /// Durable saves and verified loads, and how much a load by other ranks reads.
 Status bench_io(const Request& request);
+
+/// Digests, packing and moving of device memory, and saves of it, against what the GPU's own copies give.
+Status bench_gpu(const Request& request);
 
 /// PosixStorage: durable writes and cold reads of large files, against the ceiling of the machine.
 Status bench_storage(const Request& request);

@@ -2,7 +2,6 @@
 #include <sys/utsname.h>
 
 #include <CLI/CLI.hpp>
-#include <array>
 #include <cstdio>
 #include <fstream>
 #include <nlohmann/json.hpp>
@@ -16,20 +15,11 @@ namespace {
 using namespace holdfast;
 using namespace holdfast::bench;
 
-struct Benchmark {
-  const char* name;
-  Status (*run)(const Request&);
-};
-constexpr std::array benchmarks = {
-    Benchmark{"format", bench_format}, Benchmark{"io", bench_io},           Benchmark{"plan", bench_plan},
-    Benchmark{"sim", bench_sim},       Benchmark{"storage", bench_storage},
-};
-
 enum class Exit : int { good = 0, bad = 1, no_verdict = 2 };
 
 std::string names() {
   std::string all;
-  for (const Benchmark& benchmark : benchmarks) all += fmt::format("{}{}", all.empty() ? "" : ", ", benchmark.name);
+  for (const Benchmark& benchmark : benchmarks()) all += fmt::format("{}{}", all.empty() ? "" : ", ", benchmark.name);
   return all;
 }
 
@@ -74,7 +64,7 @@ void print_row(const Figure& figure) {
 }
 
 Exit run(const std::string& name, Request request, bool json) {
-  for (const Benchmark& benchmark : benchmarks) {
+  for (const Benchmark& benchmark : benchmarks()) {
     if (name != benchmark.name) continue;
     std::size_t reported = 0;
     request.report = [&, machine = machine()](const Figure& figure) {
@@ -83,6 +73,10 @@ Exit run(const std::string& name, Request request, bool json) {
       ++reported;
     };
     const Status done = benchmark.run(request);
+    if (!done && done.error().code == ErrorCode::unsupported) {
+      fmt::print(stderr, "SKIPPED {}: {}\n", name, done.error());
+      return Exit::no_verdict;
+    }
     if (!done) {
       fmt::print(stderr, "holdfast-bench {}: {}\n", name, done.error());
       return Exit::bad;
