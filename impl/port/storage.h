@@ -79,7 +79,8 @@ class Storage {
   virtual Status read_all(FileId file, std::span<const ReadPiece> pieces, Deadline deadline) = 0;
   /// In bytes, as written so far.
   virtual Result<std::uint64_t> size(FileId file, Deadline deadline) = 0;
-  /// Makes the file `size` bytes long; what it gains is zeros. After a crash: may be undone until sync(file).
+  /// Makes the file `size` bytes long; what it gains is zeros, for which the room may be taken at once: who knows how long a file will be and says so before
+  /// writing can write at several places at once. After a crash: may be undone until sync(file).
   virtual Status truncate(FileId file, std::uint64_t size, Deadline deadline) = 0;
   /// When it returns, every byte and the size written before survive a crash. After an error the file's un-synced bytes are lost
   /// for good: a second sync that succeeds proves nothing (fsync-gate), so the file must be given up.

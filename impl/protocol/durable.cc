@@ -9,6 +9,8 @@ Result<NewFile> NewFile::create(port::Storage& storage, std::string path, port::
   return NewFile(storage, file, std::move(path));
 }
 
+Status NewFile::reserve(std::uint64_t bytes, port::Deadline deadline) const { return storage_->truncate(file_.id(), bytes, deadline); }
+
 Status NewFile::write(std::span<const port::WritePiece> pieces, port::Deadline deadline) const {
   return storage_->write_all(file_.id(), pieces, deadline);
 }

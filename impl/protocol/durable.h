@@ -37,6 +37,8 @@ class NewFile {
   /// Errors: already_exists, no_space, io_error, timeout.
   static Result<NewFile> create(port::Storage& storage, std::string path, port::Deadline deadline);
 
+  /// Says how long the file will be, before anything is written. Errors: no_space, io_error, timeout.
+  Status reserve(std::uint64_t bytes, port::Deadline deadline) const;
   /// Several tasks may write at once. After an error the file must be given up.
   Status write(std::span<const port::WritePiece> pieces, port::Deadline deadline) const;
   /// Ends the writing; every write must have returned. An error of the sync or of the close, either of which may mean lost bytes, gives no

@@ -157,6 +157,7 @@ Result<SegmentWrite::Window> SegmentWrite::stage_window(Stager& stager, Segment&
   if (!segment.file) {
     env_.enter("4 write");
     segment.file.emplace(TRY(NewFile::create(env_.storage, join(options_.directory, format::segment_name(segment.id)), options_.deadline)));
+    if (!is_one_window(segment)) TRY(segment.file->reserve(segment.layout.file_bytes(), options_.deadline));
   }
   return window;
 }

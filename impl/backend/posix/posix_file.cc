@@ -99,13 +99,18 @@ Status PosixFile::reserve(const std::vector<IoPart>& parts) {
   }
   if (direct < reserve_bytes_min) return {};
   const std::uint64_t there = TRY(size());
-  if (end <= there) return {};
+  if (end > there) TRY(reserve(there, end));
+  return {};
+}
+
+/// True when the file has the room and is as long as `end`.
+Result<bool> PosixFile::reserve(std::uint64_t there, std::uint64_t end) {
   const auto bytes = static_cast<off_t>(end - there);
-  if (uninterrupted([&] { return calls_->fallocate(fds_.buffered, static_cast<off_t>(there), bytes); }) == 0) return {};
+  if (uninterrupted([&] { return calls_->fallocate(fds_.buffered, static_cast<off_t>(there), bytes); }) == 0) return true;
   // Better now than after hours of writing. Any other refusal (not every file system can) is no failure: the writes say what they can.
   if (errno == ENOSPC || errno == EDQUOT) return system_error(errno, "write \"{}\": reserve {} bytes at {}", path_, bytes, there);
   MARK("posix.nothing_reserved");
-  return {};
+  return false;
 }
 
 Result<std::uint64_t> PosixFile::size() {
@@ -114,7 +119,10 @@ Result<std::uint64_t> PosixFile::size() {
   return static_cast<std::uint64_t>(info.st_size);
 }
 
+/// A file system waits for the writes under way before it reserves more, so that one who reserves window by window has none at once with another.
 Status PosixFile::truncate(std::uint64_t size) {
+  const std::uint64_t there = TRY(this->size());
+  if (size >= there + reserve_bytes_min && TRY(reserve(there, size))) return {};
   if (uninterrupted([&] { return ::ftruncate(fds_.buffered, static_cast<off_t>(size)); }) == 0) return {};
   return system_error(errno, "truncate \"{}\" to {}", path_, size);
 }

@@ -44,6 +44,7 @@ class PosixFile {
  private:
   std::uint64_t alignment() const;
   Status reserve(const std::vector<IoPart>& parts);
+  Result<bool> reserve(std::uint64_t there, std::uint64_t end);
   Status transfer(IoKind kind, IoLane& lane, const std::vector<IoPart>& parts, std::size_t at_once, port::Deadline deadline);
 
   std::atomic<bool> open_{true};
