@@ -5,8 +5,8 @@
 namespace holdfast::protocol {
 namespace {
 
-/// A save that waits until everything is durable gains nothing by staging far ahead, and staging that stays in the outer cache is cheaper.
-constexpr std::uint64_t streaming_budget_bytes = 32 << 20;
+/// A save that waits until everything is durable gains nothing by staging further ahead than its writers have under way.
+constexpr std::uint64_t streaming_budget_bytes = 64 << 20;
 
 }  // namespace
 

@@ -11,9 +11,9 @@
 namespace holdfast::protocol {
 namespace {
 
-constexpr std::uint64_t window_bytes_max = 4 << 20;  // long for a disk, short for the outer cache, where it stays until it is written
+constexpr std::uint64_t window_bytes_max = 4 << 20;  // long for a disk
 constexpr std::uint64_t windows_in_budget = 4;       // one is staged while others are written
-constexpr std::uint64_t writers = 4;                 // so that the disk has work while one of them waits for its turn on a busy processor
+constexpr std::uint64_t writers = 8;                 // a disk wants 32 MiB under way; each writer ends its window before it begins another
 
 std::uint64_t whole_pages(std::uint64_t bytes) { return bytes / format::segment_alignment * format::segment_alignment; }
 

@@ -17,7 +17,7 @@ namespace {
 
 constexpr std::size_t huge_page_bytes = std::size_t{2} << 20;
 constexpr std::size_t lane_bounce_bytes = std::size_t{16} << 20;
-constexpr std::size_t idle_lanes_max = 4;
+constexpr std::size_t idle_lanes_max = 8;
 constexpr std::size_t reasons_max = 4;  // the first ones tell enough
 constexpr port::Duration probe_timeout{10'000'000'000};
 
