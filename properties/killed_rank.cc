@@ -1,6 +1,8 @@
-// S1, S2: a process is killed in the middle of a save, at a step of the protocol and some time after it. What its death leaves behind is loaded by
-// other processes.
+// S1, S2: a process is killed in the middle of a save, at a step of the protocol and some time after it; or stopped there, and let go on when the others
+// have given up. What it leaves behind is loaded by other processes.
 #include <signal.h>
+#include <time.h>
+#include <unistd.h>
 
 #include <atomic>
 
@@ -18,33 +20,49 @@ using Wrong = std::optional<std::string>;
 
 constexpr std::string_view committed = "committed", failed = "failed", unknown = "unknown";
 
-/// Whom a kill hits, and when.
-struct Kill {
+/// Whom it hits, what, and when.
+struct Blow {
+  int signal;  ///< SIGKILL or SIGSTOP
   Rank victim;
   std::uint64_t step;  ///< of those that the victim enters, counted from 1
   std::chrono::microseconds after;
 };
 
 /// More often than by chance alone the coordinator, and while it publishes.
-Kill draw_kill(const gen::DrawnCase& drawn) {
+Blow draw_blow(int signal, const gen::DrawnCase& drawn) {
   constexpr std::uint64_t publishes = 6, steps = 8, steps_of_others = 5;
   gen::Draw draw(drawn.seed);
   const Rank victim = draw.one_in(2) ? drawn.coordinator : drawn.chosen.front();
   const bool leads = victim == drawn.coordinator;
   const std::uint64_t step = leads && draw.one_in(3) ? publishes : 1 + draw.below(leads ? steps : steps_of_others);
-  return {victim, step, std::chrono::microseconds(draw.below<std::int64_t>(1000))};
+  return {signal, victim, step, std::chrono::microseconds(draw.below<std::int64_t>(1000))};
 }
 
-/// Kills the process of its rank.
-class Killer final : public port::Observer {
+/// A rank that is stopped is not lost: the others wait for it until the deadline.
+constexpr port::Duration patience = std::chrono::seconds(1), slack = std::chrono::seconds(5);
+constexpr timespec stopped_for{1, 300'000'000};  ///< longer than their patience
+
+/// Stops this process, and has it go on later.
+void stop_for_a_while() {
+  MARK("property.rank_stopped");
+  if (::fork() == 0) {
+    ::nanosleep(&stopped_for, nullptr);
+    ::kill(::getppid(), SIGCONT);
+    ::_exit(0);
+  }
+  ::kill(::getpid(), SIGSTOP);
+}
+
+/// Hits the process of its rank.
+class Hitman final : public port::Observer {
  public:
-  Killer(const port::Env& env, const Kill& kill) : env_(env), kill_(kill) {}
+  Hitman(const port::Env& env, const Blow& blow) : env_(env), blow_(blow) {}
 
   void entered(std::string_view /*step*/) override {
-    if (++entered_ != kill_.step) return;
-    const auto task = env_.tasks.spawn("kill", [env = env_, after = kill_.after] {
-      env.clock.sleep_until(env.clock.now() + after);
-      ::raise(SIGKILL);
+    if (++entered_ != blow_.step) return;
+    const auto task = env_.tasks.spawn("hit", [env = env_, blow = blow_] {
+      env.clock.sleep_until(env.clock.now() + blow.after);
+      blow.signal == SIGSTOP ? stop_for_a_while() : static_cast<void>(::kill(::getpid(), blow.signal));
     });
     CHECK(task.has_value(), "{}", task.error());
     env_.tasks.detach(*task);
@@ -52,7 +70,7 @@ class Killer final : public port::Observer {
 
  private:
   port::Env env_;
-  Kill kill_;
+  Blow blow_;
   std::atomic<std::uint64_t> entered_ = 0;
 };
 
@@ -73,16 +91,23 @@ void await_everybody(const port::Env& env, Rank rank, Rank victim) {
 }
 
 /// Saves step 2 on a rank, and gives what the rank is told: one of the three words, or what is wrong.
-std::string told(const port::Env& env, Rank rank, const Kill& kill, const gen::DrawnCase& drawn, const gen::WholeValues& values) {
+std::string told(const port::Env& env, Rank rank, const Blow& blow, const gen::DrawnCase& drawn, const gen::WholeValues& values) {
   const gen::RankState state = make_state(drawn.saved, rank, values);
-  Killer killer(env, kill);
-  await_everybody(env, rank, kill.victim);
-  const port::Env watched{env.net, env.data, env.storage, env.device, env.clock, env.tasks, rank == kill.victim ? &killer : nullptr};
+  Hitman hitman(env, blow);
+  await_everybody(env, rank, blow.victim);
+  const bool hit = rank == blow.victim, stops = blow.signal == SIGSTOP;
+  const port::Env watched{env.net, env.data, env.storage, env.device, env.clock, env.tasks, hit ? &hitman : nullptr};
   protocol::Session session(watched, {.coordinator = drawn.coordinator});
-  const auto saved = protocol::save(session, state.dict, {.step = Step{2}, .block_bytes = drawn.block_bytes});
+  protocol::SaveOptions options{.step = Step{2}, .block_bytes = drawn.block_bytes};
+  if (stops) options.deadline = patience;
+  const port::TimePoint begin = env.clock.now();
+  const auto saved = protocol::save(session, state.dict, options);
+  const port::Duration took = env.clock.now() - begin;
   if (saved) return std::string(committed);
+  if (stops && !hit && took > patience + slack) return fmt::format("save returned after {} ms", took / std::chrono::milliseconds(1));
   const std::vector<Rank> blamed = saved.error().failures.ranks();
-  if (std::ranges::any_of(blamed, [&](Rank of) { return of != kill.victim; }))
+  // Who was stopped finds that its time is over, whoever it asks.
+  if (!(stops && hit) && std::ranges::any_of(blamed, [&](Rank of) { return of != blow.victim; }))
     return "others than the victim are blamed: " + to_string(saved.error());
   return std::string(saved.error().outcome == Outcome::failed ? failed : unknown);
 }
@@ -92,17 +117,17 @@ struct Answers {
   bool committed = false, failed = false;
 };
 
-Result<Answers> save_and_kill(World& world, const gen::DrawnCase& drawn, const gen::WholeValues& values) {
-  const Kill kill = draw_kill(drawn);
+Result<Answers> save_and_hit(World& world, int signal, const gen::DrawnCase& drawn, const gen::WholeValues& values) {
+  const Blow blow = draw_blow(signal, drawn);
   WorldRun run = world.run(drawn.saved.world_size, drawn.seed,
-                           [&](const port::Env& env, Rank rank) { return to_bytes(as_bytes(told(env, rank, kill, drawn, values))); });
-  const bool was_killed = std::erase(run.problems, killed(kill.victim)) != 0;
+                           [&](const port::Env& env, Rank rank) { return to_bytes(as_bytes(told(env, rank, blow, drawn, values))); });
+  const bool was_killed = signal == SIGKILL && std::erase(run.problems, killed(blow.victim)) != 0;
   if (!run.problems.empty()) return fail(ErrorCode::io_error, "{}", run.problems.front());
   if (was_killed) MARK("property.rank_killed");
   Answers answers;
   for (std::size_t r = 0; r < run.results.size(); ++r) {
     const std::string_view answer = as_text(run.results[r]);
-    if (was_killed && Rank{static_cast<std::int32_t>(r)} == kill.victim) continue;
+    if (was_killed && Rank{static_cast<std::int32_t>(r)} == blow.victim) continue;
     if (answer == committed) {
       answers.committed = true;
     } else if (answer == failed) {
@@ -116,13 +141,13 @@ Result<Answers> save_and_kill(World& world, const gen::DrawnCase& drawn, const g
   return answers;
 }
 
-Wrong old_or_new_loads(World& world, const gen::DrawnCase& drawn) {
+Wrong old_or_new_loads(World& world, int signal, const gen::DrawnCase& drawn) {
   const gen::WholeValues older = make_values(drawn.saved, drawn.seed), newer = make_values(drawn.saved, drawn.seed + 1);
   const JobOptions first{.seed = drawn.seed, .coordinator = drawn.coordinator, .block_bytes = drawn.block_bytes};
   const JobOptions loading{.seed = drawn.seed + 1, .coordinator = drawn.load_coordinator};
   world.reset();
   if (auto wrong = not_saved(save_job(world, drawn.saved, older, first))) return "first save: " + *wrong;
-  const Result<Answers> answers = save_and_kill(world, drawn, newer);
+  const Result<Answers> answers = save_and_hit(world, signal, drawn, newer);
   if (!answers) return answers.error().message;
   const LoadReport found = load_job(world, drawn.loaded, newer, loading);
   const bool is_new = found.directory.starts_with("step-2.");
@@ -141,17 +166,30 @@ Wrong old_or_new_loads(World& world, const gen::DrawnCase& drawn) {
 }  // namespace
 
 std::vector<Property> killed_rank_properties() {
+  const auto check = [](int signal) {
+    return [signal](World& world, const gen::DrawOptions& options) {
+      return gen::for_all(options, [&](const gen::DrawnCase& drawn) { return old_or_new_loads(world, signal, drawn); });
+    };
+  };
+  constexpr std::string_view why = "kills or stops ranks, which must be processes for that";
   return {{"killed-rank",
            "S1 S2 S3 S5 A1 L1 L2",
            "When a rank's process is killed during a save, other processes load the old checkpoint or the new one, whole, as the survivors "
            "were told, "
            "and the next save succeeds.",
            {"procs"},
-           [](World& world, const gen::DrawOptions& options) {
-             return gen::for_all(options, [&](const gen::DrawnCase& drawn) { return old_or_new_loads(world, drawn); });
-           },
+           check(SIGKILL),
            {"property.rank_killed", "property.killed_before_commit", "property.killed_after_commit"},
-           "kills ranks, which must be processes for that"}};
+           why},
+          {"stopped-rank",
+           "S1 S2 S3 S5 A1 L1 L2",
+           "When a rank's process is stopped during a save, the others return by their deadline and blame it alone; it goes on after that, "
+           "and what is "
+           "loaded then is the old checkpoint or the new one, whole, as the ranks were told.",
+           {"procs"},
+           check(SIGSTOP),
+           {"property.rank_stopped", "property.killed_before_commit"},
+           why}};
 }
 
 }  // namespace holdfast::properties
