@@ -57,6 +57,7 @@ th{color:var(--soft);font-weight:600}
 .matrix td,.matrix th{border:0;border-radius:4px;text-align:center;white-space:nowrap}
 .matrix th:first-child{text-align:left;color:var(--ink)}
 .count{text-align:right}
+.sources th{overflow-wrap:normal}
 footer{color:var(--soft);font-size:.88rem;padding:2rem 1.5rem 3rem}
 @media print{nav{display:none}article{break-inside:avoid}}
 )css";
