@@ -8,6 +8,7 @@
 #include "impl/core/mark.h"
 #include "impl/core/mutate.h"
 #include "properties/compare_engines.h"
+#include "properties/main/parity.h"
 #include "properties/main/worlds.h"
 #include "properties/mutants/mutants.h"
 #include "properties/property.h"
@@ -30,6 +31,7 @@ struct Arguments {
   bool compare_engines = false;
   std::string mutant;
   reports::Publication publication;
+  ParityArguments parity;
 };
 
 enum class Exit : int { good = 0, bad = 1, no_verdict = 2 };
@@ -241,11 +243,18 @@ Status choose_engine(const Arguments& arguments) {
   return {};
 }
 
+/// What an outcome is called: the world, and what else it was.
+std::string title_of_world(const Arguments& arguments) {
+  return arguments.world + (arguments.engine.empty() ? "" : " on engine " + arguments.engine) +
+         (arguments.mutant.empty() ? "" : " with the mutant " + arguments.mutant);
+}
+
 Exit run(const Arguments& arguments) {
   if (arguments.list) {
     list_properties();
     return Exit::good;
   }
+  if (!arguments.parity.compare.empty()) return static_cast<Exit>(compare_parity(arguments.parity, arguments.json));
   if (const Status chosen = choose_engine(arguments); !chosen) {
     fmt::print(stderr, "holdfast-validate: {}\n", chosen.error());
     return Exit::no_verdict;
@@ -269,7 +278,27 @@ Exit run(const Arguments& arguments) {
     return Exit::no_verdict;
   }
 #endif
+  if (arguments.parity.asked())
+    return static_cast<Exit>(perform_parity(**world, title_of_world(arguments), arguments.parity, arguments.draw, arguments.json));
   return run_catalogue(**world, arguments);
+}
+
+void add_parity_options(CLI::App& app, Arguments& arguments) {
+  ParityArguments& parity = arguments.parity;
+  const std::string group = "Parity";
+  CLI::Option* const scenario =
+      app.add_option("--parity", parity.scenario, "perform this scenario (properties/parity/README.md) and print its outcome");
+  CLI::Option* const seed = app.add_option("--parity-seed", parity.seed, "perform as many scenarios as --cases says, drawn from this seed");
+  CLI::Option* const compare =
+      app.add_option("--compare-parity", parity.compare, "say where these outcomes, of --parity with --json, differ")->expected(2, 64);
+  CLI::Option* const html = app.add_option("--html", parity.html, "with --compare-parity: write the comparison as a page there");
+  scenario->group(group)->excludes(seed, compare);
+  seed->group(group)->excludes(compare);
+  compare->group(group);
+  html->group(group)->needs(compare);
+  for (const char* other : {"--property", "--compare-engines", "--list", "--mutants", "--junit", "--summary"}) {
+    for (CLI::Option* const option : {scenario, seed, compare}) option->excludes(app.get_option(other));
+  }
 }
 
 }  // namespace
@@ -298,11 +327,12 @@ int main(int argc, char** argv) {
   app.add_option("--summary", arguments.publication.summary,
                  "write a summary in Markdown there; it is also appended to the file that GITHUB_STEP_SUMMARY names, if any")
       ->excludes(mutants);
+  add_parity_options(app, arguments);
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
     return app.exit(error) == 0 ? 0 : static_cast<int>(Exit::no_verdict);
   }
-  if (arguments.world == "simgpu") run_simgpu_program(argv);
+  if (arguments.world == "simgpu" && arguments.parity.compare.empty()) run_simgpu_program(argv);
   return static_cast<int>(run(arguments));
 }
