@@ -2,46 +2,26 @@
 #include <algorithm>
 
 #include "impl/core/mark.h"
-#include "impl/protocol/durable.h"
 #include "impl/protocol/files.h"
 #include "impl/protocol/load.h"
 #include "impl/protocol/save.h"
 #include "properties/device_state.h"
 #include "properties/on_ranks.h"
 #include "properties/property.h"
+#include "properties/stored_files.h"
 
 namespace holdfast::properties {
 namespace {
 
-Status list_files(port::Storage& storage, const std::string& directory, port::Deadline deadline, std::vector<std::string>& paths) {
-  for (const port::DirectoryEntry& entry : TRY(storage.list(directory, deadline))) {
-    const std::string path = protocol::join(directory, entry.name);
-    if (entry.directory) {
-      TRY(list_files(storage, path, deadline, paths));
-    } else {
-      paths.push_back(path);
-    }
-  }
-  return {};
-}
-
 Status flip_a_bit(port::Storage& storage, const std::string& directory, Draw draw, port::Deadline deadline) {
-  constexpr std::uint64_t bytes_max = 64 << 20;
-  std::vector<std::string> paths;
-  TRY(list_files(storage, directory, deadline, paths));
-  std::ranges::sort(paths);
+  const std::vector<std::string> paths = TRY(stored_files(storage, directory, deadline));
   const std::string& path = paths[draw.below(paths.size())];
-  const SharedBytes whole = TRY(protocol::read_file(storage, path, bytes_max, deadline));
-  if (whole.size() == 0) return {};
-  Bytes changed = to_bytes(whole.view());
+  const std::uint64_t bytes = TRY(protocol::read_file(storage, path, stored_file_bytes_max, deadline)).size();
+  if (bytes == 0) return {};
   // The headers are as likely to be hit as the data, which is longer.
-  const std::uint64_t within = draw.one_in(2) ? changed.size() : std::min<std::uint64_t>(changed.size(), 512);
-  changed[changed.size() - 1 - draw.below(within)] ^= static_cast<std::byte>(1u << draw.below(8));
-  TRY(storage.remove(path, deadline));
-  const SharedBytes bytes(std::move(changed));
-  const port::WritePiece piece{0, bytes.view(), bytes.owner()};
-  TRY(protocol::write_new_file(storage, path, {&piece, 1}, deadline));
-  return {};
+  const std::uint64_t within = draw.one_in(2) ? bytes : std::min<std::uint64_t>(bytes, 512);
+  const std::uint64_t bit = draw.below(std::uint64_t{8});
+  return flip_stored_bit(storage, path, 8 * (bytes - 1 - draw.below(within)) + bit, deadline);
 }
 
 /// The drawn state and, in some cases, a tensor that the checkpoint before the newest does not hold yet.

@@ -4,7 +4,7 @@
 
 #include <algorithm>
 
-#include "reports/html_style.h"
+#include "reports/html_page.h"
 #include "reports/text.h"
 
 namespace holdfast::reports {
@@ -24,13 +24,9 @@ std::string_view css_class(ReportVerdict verdict) {
   return verdict == ReportVerdict::good ? "good" : verdict == ReportVerdict::bad ? "bad" : "none";
 }
 
-std::string badge(ReportVerdict verdict) { return fmt::format("<span class=\"badge {}\">{}</span>", css_class(verdict), word(verdict)); }
+std::string badge(ReportVerdict verdict) { return html_badge(css_class(verdict), word(verdict)); }
 
 std::string escaped(std::string_view text, std::size_t length_max = text_length_max) { return escape_xml(clip(text, length_max)); }
-
-std::string command(std::string_view text) {
-  return text.empty() ? "" : fmt::format("<code class=\"command\">{}</code>", escaped(text, 4000));
-}
 
 /// Paragraphs parted by empty lines.
 std::string paragraphs(std::string_view text) {
@@ -87,9 +83,7 @@ class Page {
     std::string note;
     if (left_out_ > 0)
       note = fmt::format("<p>{} left out to keep the page under {}.</p>", counted(left_out_, "part"), human_bytes(html_bytes_max));
-    return text_ + "</main><footer>" + note +
-           "<p>Written by holdfast. \xE2\x80\x9CNo violation found\xE2\x80\x9D covers what this page lists, and nothing "
-           "more.</p></footer></body></html>\n";
+    return text_ + html_closing(note);
   }
 
  private:
@@ -99,22 +93,13 @@ class Page {
 };
 
 void add_head(Page& page, const CampaignReport& report) {
-  // The policy forbids everything but the style in the page: no script runs and nothing is fetched, whatever a name in the report holds.
-  page.add(
-      fmt::format("<!DOCTYPE html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><meta name=\"viewport\" "
-                  "content=\"width=device-width,initial-scale=1\">"
-                  "<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'\">"
-                  "<title>{0}</title><style>{1}</style></head><body>\n<header><div>{2}<h1>{0}</h1>",
-                  escaped(report.name, 200), html_style, badge(verdict_of(report))));
-  std::string facts;
-  const auto fact = [&](std::string_view name, std::string_view value) {
-    if (!value.empty()) facts += fmt::format("{}{} {}", facts.empty() ? "" : " \xC2\xB7 ", name, escaped(value, 300));
-  };
-  fact("seed", report.seed);
-  fact("started", report.started);
-  if (report.duration_s > 0) fact("took", human_time(static_cast<std::int64_t>(report.duration_s * 1e9)));
-  fact("on", report.machine);
-  page.add("<p class=\"facts\">" + facts + "</p>" + command(report.command) + "</div></header>\n");
+  page.add(html_opening(report.name, badge(verdict_of(report))));
+  HtmlFacts facts;
+  facts.add("seed", report.seed);
+  facts.add("started", report.started);
+  if (report.duration_s > 0) facts.add("took", human_time(static_cast<std::int64_t>(report.duration_s * 1e9)));
+  facts.add("on", report.machine);
+  page.add(facts.html() + html_command(report.command) + "</div></header>\n");
 }
 
 void add_navigation(Page& page, const CampaignReport& report) {
@@ -159,7 +144,7 @@ void add_failures(Page& page, const CampaignReport& report) {
         fmt::format("<article class=\"failed\" id=\"{0}\"><h3><span class=\"badge bad\">\xE2\x9C\x97 {1}</span>{2} <a "
                     "href=\"#{0}\">#</a></h3><p>{3}</p>{4}<p class=\"facts\">seed {5}{6}{7}</p>",
                     id, escaped(failure.verdict_class, 60), escaped(failure.property, 200), escaped(failure.message, 4000),
-                    command(failure.replay_command), escaped(failure.seed, 100), shrunk.empty() ? "" : " \xC2\xB7 ", shrunk));
+                    html_command(failure.replay_command), escaped(failure.seed, 100), shrunk.empty() ? "" : " \xC2\xB7 ", shrunk));
     if (!room) continue;
     for (std::size_t k = 0; k < failure.pictures.size(); ++k)
       page.add_picture(failure.pictures[k], fmt::format("{}-picture-{}", id, k + 1));

@@ -57,6 +57,9 @@ th{color:var(--soft);font-weight:600}
 .matrix td,.matrix th{border:0;border-radius:4px;text-align:center;white-space:nowrap}
 .matrix th:first-child{text-align:left;color:var(--ink)}
 .count{text-align:right}
+.sources{margin-bottom:1.1rem}
+.sources th{overflow-wrap:normal}
+.sources td:first-child{white-space:nowrap}
 footer{color:var(--soft);font-size:.88rem;padding:2rem 1.5rem 3rem}
 @media print{nav{display:none}article{break-inside:avoid}}
 )css";

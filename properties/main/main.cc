@@ -8,6 +8,7 @@
 #include "impl/core/mark.h"
 #include "impl/core/mutate.h"
 #include "properties/compare_engines.h"
+#include "properties/main/parity.h"
 #include "properties/main/worlds.h"
 #include "properties/mutants/mutants.h"
 #include "properties/preflight/preflight.h"
@@ -34,6 +35,7 @@ struct Arguments {
   bool compare_engines = false;
   std::string mutant;
   reports::Publication publication;
+  ParityArguments parity;
 };
 
 enum class Exit : int { good = 0, bad = 1, no_verdict = 2 };
@@ -294,7 +296,16 @@ Status choose_engine(const Arguments& arguments) {
 WorldRequest request_of(const Arguments& arguments) {
   return {arguments.world, arguments.processes, arguments.folder,
           fmt::format("--property \"{}\" --cases {} --ranks {} --seed {}{}", arguments.property, arguments.draw.cases,
-                      arguments.draw.ranks_max, arguments.draw.seed, arguments.preflight_only ? " --preflight" : "")};
+                      arguments.draw.ranks_max, arguments.draw.seed, arguments.preflight_only ? " --preflight" : "") +
+              (arguments.parity.asked()
+                   ? fmt::format(" --parity \"{}\" --parity-seed {}", arguments.parity.scenario, arguments.parity.seed.value_or(0))
+                   : "")};
+}
+
+/// What an outcome is called: the world, and what else it was.
+std::string title_of_world(const Arguments& arguments) {
+  return arguments.world + (arguments.engine.empty() ? "" : " on engine " + arguments.engine) +
+         (arguments.mutant.empty() ? "" : " with the mutant " + arguments.mutant);
 }
 
 Exit run(Arguments arguments) {
@@ -302,6 +313,7 @@ Exit run(Arguments arguments) {
     list_properties();
     return Exit::good;
   }
+  if (!arguments.parity.compare.empty()) return static_cast<Exit>(compare_parity(arguments.parity, arguments.json));
   if (const Status chosen = choose_engine(arguments); !chosen) {
     fmt::print(stderr, "holdfast-validate: {}\n", chosen.error());
     return Exit::no_verdict;
@@ -330,7 +342,27 @@ Exit run(Arguments arguments) {
     return Exit::no_verdict;
   }
 #endif
+  if (arguments.parity.asked())
+    return static_cast<Exit>(perform_parity(**world, title_of_world(arguments), arguments.parity, arguments.draw, arguments.json));
   return run_catalogue(**world, arguments);
+}
+
+void add_parity_options(CLI::App& app, Arguments& arguments) {
+  ParityArguments& parity = arguments.parity;
+  const std::string group = "Parity";
+  CLI::Option* const scenario =
+      app.add_option("--parity", parity.scenario, "perform this scenario (properties/parity/README.md) and print its outcome");
+  CLI::Option* const seed = app.add_option("--parity-seed", parity.seed, "perform as many scenarios as --cases says, drawn from this seed");
+  CLI::Option* const compare =
+      app.add_option("--compare-parity", parity.compare, "say where these outcomes, of --parity with --json, differ")->expected(2, 64);
+  CLI::Option* const html = app.add_option("--html", parity.html, "with --compare-parity: write the comparison as a page there");
+  scenario->group(group)->excludes(seed, compare);
+  seed->group(group)->excludes(compare);
+  compare->group(group);
+  html->group(group)->needs(compare);
+  for (const char* other : {"--property", "--compare-engines", "--list", "--mutants", "--junit", "--summary"}) {
+    for (CLI::Option* const option : {scenario, seed, compare}) option->excludes(app.get_option(other));
+  }
 }
 
 }  // namespace
@@ -367,11 +399,12 @@ int main(int argc, char** argv) {
   app.add_option("--summary", arguments.publication.summary,
                  "write a summary in Markdown there; it is also appended to the file that GITHUB_STEP_SUMMARY names, if any")
       ->excludes(mutants);
+  add_parity_options(app, arguments);
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
     return app.exit(error) == 0 ? 0 : static_cast<int>(Exit::no_verdict);
   }
-  run_program_of(arguments.world, argv);
+  if (arguments.parity.compare.empty()) run_program_of(arguments.world, argv);
   return static_cast<int>(run(arguments));
 }

@@ -5,7 +5,8 @@ import re
 from finding import Finding, line_of
 
 DOCUMENTS = ("README.md", "ARCHITECTURE.md", "STYLE.md", "BENCHMARKS.md", "CHANGELOG.md", "properties/CATALOGUE.md", "impl/format/FORMAT.md",
-             "impl/protocol/README.md", "impl/cli/PLANS.md", "sim/FAULTS.md", "impl/backend/tcp/README.md", "impl/backend/posix/README.md", "properties/specs/README.md")
+             "impl/protocol/README.md", "impl/cli/PLANS.md", "sim/FAULTS.md", "impl/backend/tcp/README.md", "impl/backend/posix/README.md", "properties/specs/README.md",
+             "properties/parity/README.md")
 MADE_BY_RUNNING = ("build/", "runs/", ".toolchain/")
 # A name without a folder is a file of ours if it ends like one.
 OUR_ENDINGS = (".md", ".h", ".cc", ".cu", ".py", ".sh", ".cmake")
