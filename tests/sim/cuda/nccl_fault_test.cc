@@ -83,6 +83,46 @@ TEST(NcclFaults, ACommunicatorThatNeverGetsReadyIsATimeout) {
   }
 }
 
+TEST(NcclFaults, ACommunicatorThatIsStuckIsATimeoutThatNamesItsRank) {
+  constexpr int in_progress = 7;  // ncclResult_t
+  for (std::uint64_t seed = 0; seed < seeds; ++seed) {
+    const std::string wrong = run_nccl(2, seed, [](const NcclRank& at) {
+      must(with_all(at, 1));
+      const port::TimePoint begun = at.env.clock.now();
+      if (at.rank == Rank{1}) sim::cuda::break_communicator(0, in_progress, at.context);
+      const Status done = with_all(at, 2, 2s);
+      const auto says = [&](std::string_view words) { return !done && done.error().message.find(words) != std::string::npos; };
+      const bool in_words = says("rank 1") || says("still waits for ranks 1 at");
+      const bool in_code =
+          !done && (done.error().code == ErrorCode::timeout || (at.rank == Rank{0} && done.error().code == ErrorCode::aborted));
+      expect(in_words && in_code, done);
+      if (at.env.clock.now() - begun > 2s + 10ms) throw std::runtime_error("it came after the deadline");
+      must(with_all(at, 3));
+    });
+    ASSERT_EQ(wrong, "") << "seed " << seed;
+  }
+}
+
+TEST(NcclFaults, AnAbortEndsAnExchangeThatWaits) {
+  for (std::uint64_t seed = 0; seed < seeds; ++seed) {
+    const std::string wrong = run_nccl(2, seed, [](const NcclRank& at) {
+      must(with_all(at, 1));
+      if (at.rank == Rank{1}) return at.env.clock.sleep_until(at.env.clock.now() + 5s);
+      const port::TimePoint begun = at.env.clock.now();
+      auto aborting = must(port::Future<void>::run(at.env.tasks, "abort", [&env = at.env]() -> Status {
+        env.clock.sleep_until(env.clock.now() + 1s);
+        env.data.abort();
+        return {};
+      }));
+      const Status done = with_all(at, 2);
+      expect(!done && done.error() == error(ErrorCode::aborted, "exchange \"all\" #2: rank 0 aborted its data plane"), done);
+      if (at.env.clock.now() - begun > 1200ms) throw std::runtime_error("the abort came late");
+      must(aborting.get(at.env.clock.after(1s)));
+    });
+    ASSERT_EQ(wrong, "") << "seed " << seed;
+  }
+}
+
 TEST(NcclFaults, HostMemoryIsRefusedByName) {
   const std::string wrong = run_nccl(2, 1, [](const NcclRank& at) {
     Bytes memory(8);
