@@ -17,7 +17,9 @@ Status Ending::abort(port::Deadline deadline) {
       (void)table->comm_abort(communicator);  // what it cannot free, nobody can
       return {};
     };
-    aborting_ = TRY(port::run_detached<void>(tasks_, "ncclCommAbort", tasks_.make_monitor(), call));
+    auto begun = port::run_detached<void>(tasks_, "ncclCommAbort", tasks_.make_monitor(), call);
+    if (!begun) return fail(ErrorCode::timeout, "ncclCommAbort has had no task yet: {}", begun.error().message);
+    aborting_ = std::move(*begun);
   }
   if (!aborting_->pending()) return {};
   (void)aborting_->get(deadline);
@@ -25,21 +27,20 @@ Status Ending::abort(port::Deadline deadline) {
   return {};
 }
 
-bool Ending::drained() {
-  const cuda::Site site{parts_.device};
-  const auto means_lost = [&](cudaError_t code) {
-    (void)cudaGetLastError();
-    return cuda::loses_device(code);
-  };
+Result<bool> Ending::poll(const cuda::Site& site) {
   cuda::OnDevice here;
-  if (!here.enter(site)) return means_lost(cudaGetLastError());
-  if (!recorded_) {
-    const cudaError_t code = cudaEventRecord(parts_.event.get(), parts_.stream.get());
-    if (code != cudaSuccess) return means_lost(code);
-    recorded_ = true;
-  }
+  TRY(here.enter(site));
+  if (!recorded_) TRY(cuda::called(cudaEventRecord(parts_.event.get(), parts_.stream.get()), site, "cudaEventRecord"));
+  recorded_ = true;
   const cudaError_t code = cudaEventQuery(parts_.event.get());
-  return code == cudaSuccess || (code != cudaErrorNotReady && means_lost(code));
+  if (code == cudaErrorNotReady) return false;
+  TRY(cuda::called(code, site, "cudaEventQuery"));
+  return true;
+}
+
+bool Ending::drained() {
+  const Result<bool> over = poll({parts_.device, {}, {}, &lost_});
+  return !lost_.empty() || over.value_or(false);
 }
 
 Status Ending::wait(port::Deadline deadline) {

@@ -24,12 +24,13 @@ class Ending {
   };
   Ending(Parts parts, port::Tasks& tasks, port::Clock& clock) : parts_(std::move(parts)), tasks_(tasks), clock_(clock) {}
 
-  /// Begins or goes on. Blocks until both is over. Errors: timeout, which says what is not; io_error when no task can be started. May be called again then.
+  /// Begins or goes on. Blocks until both is over. Errors: timeout, which says what is not; then it may be called again.
   Status wait(port::Deadline deadline);
 
  private:
   Status abort(port::Deadline deadline);
-  /// One poll; a device that is lost runs nothing.
+  Result<bool> poll(const cuda::Site& site);
+  /// After one poll. A device that is lost runs nothing any more; after another error the next poll may know.
   bool drained();
 
   Parts parts_;
@@ -37,6 +38,7 @@ class Ending {
   port::Clock& clock_;
   std::optional<port::Future<void>> aborting_;
   bool recorded_ = false;
+  std::string lost_;  ///< the error that lost the device
 };
 
 }  // namespace holdfast::backend

@@ -103,6 +103,25 @@ TEST(NcclFaults, ACommunicatorThatIsStuckIsATimeoutThatNamesItsRank) {
   }
 }
 
+TEST(NcclFaults, ALostDeviceEndsTheExchangeAtOnce) {
+  constexpr int launch_failure = 719;  // cudaErrorLaunchFailure
+  for (std::uint64_t seed = 0; seed < seeds; ++seed) {
+    const std::string wrong = run_nccl(2, seed, [](const NcclRank& at) {
+      must(with_all(at, 1));
+      const OnDevice own(at.env, pattern(at.rank)), other(at.env, Bytes(5000));
+      const Rank peer{1 - at.rank.value};
+      const Transfer send = own.with(peer), receive = other.with(peer);
+      const port::TimePoint begun = at.env.clock.now();
+      if (at.rank == Rank{1}) sim::cuda::fail_operation(0, launch_failure, 1);
+      const Status done = at.env.data.exchange("lost", 1, {&send, 1}, {&receive, 1}, at.env.clock.after(10s));
+      expect(!done && done.error().code == (at.rank == Rank{1} ? ErrorCode::io_error : ErrorCode::aborted), done);
+      expect(done.error().message.find("still in use") == std::string::npos, done);
+      if (at.env.clock.now() - begun > 3s) throw std::runtime_error("it took as long as a timeout");
+    });
+    ASSERT_EQ(wrong, "") << "seed " << seed;
+  }
+}
+
 TEST(NcclFaults, AnAbortEndsAnExchangeThatWaits) {
   for (std::uint64_t seed = 0; seed < seeds; ++seed) {
     const std::string wrong = run_nccl(2, seed, [](const NcclRank& at) {
