@@ -1,11 +1,17 @@
 # Finds nvcc, the CUDA headers and the static runtime, and enables the language CUDA. Sets HOLDFAST_CUDA_FOUND, and when it is ON
 # HOLDFAST_CUDA_INCLUDE and HOLDFAST_CUDART_STATIC. Without a toolkit the CUDA back end is left out and the rest builds; HOLDFAST_CUDA_LEFT_OUT
-# says why.
+# says why. Likewise HOLDFAST_NCCL_FOUND, HOLDFAST_NCCL_INCLUDE and HOLDFAST_NCCL_LEFT_OUT of the header of NCCL; the library is looked for at run time.
 set(HOLDFAST_CUDA_FOUND OFF)
 set(HOLDFAST_CUDA_LEFT_OUT "")
+set(HOLDFAST_NCCL_FOUND OFF)
+set(HOLDFAST_NCCL_LEFT_OUT "the CUDA back end is left out")
 macro(holdfast_leave_cuda_out reason)
   set(HOLDFAST_CUDA_LEFT_OUT "${reason}")
   message(STATUS "CUDA back end: left out (${reason})")
+endmacro()
+macro(holdfast_leave_nccl_out reason)
+  set(HOLDFAST_NCCL_LEFT_OUT "${reason}")
+  message(STATUS "NCCL back end: left out (${reason})")
 endmacro()
 if(NOT HOLDFAST_CUDA)
   holdfast_leave_cuda_out("HOLDFAST_CUDA is OFF")
@@ -64,3 +70,22 @@ endforeach()
 
 set(HOLDFAST_CUDA_FOUND ON)
 message(STATUS "CUDA back end: ${HOLDFAST_NVCC} ${CMAKE_CUDA_COMPILER_VERSION}, headers ${HOLDFAST_CUDA_INCLUDE}")
+
+# The wheel of NCCL lies beside the toolkit's, in the same tree or in one of its own.
+find_path(HOLDFAST_NCCL_INCLUDE nccl.h HINTS ${toolkit} ${toolkit}/../nccl ENV NCCL_HOME PATH_SUFFIXES include)
+if(NOT HOLDFAST_NCCL_INCLUDE)
+  holdfast_leave_nccl_out("nccl.h not found; set HOLDFAST_NCCL_INCLUDE")
+  return()
+endif()
+file(STRINGS ${HOLDFAST_NCCL_INCLUDE}/nccl.h lines REGEX "^#define NCCL_(MAJOR|MINOR) +[0-9]+")
+string(REGEX REPLACE "[^0-9;]" "" lines "${lines}")
+list(JOIN lines "." HOLDFAST_NCCL_VERSION)
+if(HOLDFAST_NCCL_VERSION VERSION_LESS 2.27)
+  holdfast_leave_nccl_out("${HOLDFAST_NCCL_INCLUDE}/nccl.h is of NCCL ${HOLDFAST_NCCL_VERSION}; 2.27 names communicators")
+  return()
+endif()
+# The library beside it, for tests of it where the system does not find one.
+find_file(HOLDFAST_NCCL_LIBRARY libnccl.so.2 HINTS ${HOLDFAST_NCCL_INCLUDE}/.. PATH_SUFFIXES lib lib64)
+mark_as_advanced(HOLDFAST_NCCL_LIBRARY)
+set(HOLDFAST_NCCL_FOUND ON)
+message(STATUS "NCCL back end: ${HOLDFAST_NCCL_INCLUDE}/nccl.h ${HOLDFAST_NCCL_VERSION}")

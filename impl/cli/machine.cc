@@ -10,6 +10,7 @@
 #include <thread>
 
 #include "impl/api/job.h"
+#include "impl/backend/nccl/library/library.h"
 #include "impl/backend/posix/posix_storage.h"
 #include "impl/core/bytes.h"
 #include "impl/protocol/durable.h"
@@ -59,9 +60,6 @@ class Library {
 /// 12040 is "12.4", as CUDA counts.
 std::string cuda_version(int number) { return fmt::format("{}.{}", number / 1000, number % 1000 / 10); }
 
-/// 22203 is "2.22.3", as NCCL counts from 2.9 on.
-std::string nccl_version(int number) { return fmt::format("{}.{}.{}", number / 10000, number % 10000 / 100, number % 100); }
-
 Check check_driver() {
   const Library driver({"libcuda.so.1", "libcuda.so"});
   if (!driver) return {"CUDA driver", Health::good, "none: " + driver.reason()};
@@ -75,11 +73,23 @@ Check check_driver() {
           fmt::format("{}, {}", cuda_version(*version), reports::counted(static_cast<std::uint64_t>(*devices), "device"))};
 }
 
-Check check_library(const char* name, const Library& library, const char* function, std::string (*text)(int)) {
-  if (!library) return {name, Health::good, "none: " + library.reason()};
-  const auto version = library.number(function);
-  if (!version) return {name, Health::warning, fmt::format("it is there, and {} gives no version", function)};
-  return {name, Health::good, text(*version)};
+Check check_runtime() {
+  const Library runtime({"libcudart.so", "libcudart.so.13", "libcudart.so.12"});
+  if (!runtime) return {"CUDA runtime", Health::good, "none: " + runtime.reason()};
+  const auto version = runtime.number("cudaRuntimeGetVersion");
+  if (!version) return {"CUDA runtime", Health::warning, "it is there, and cudaRuntimeGetVersion gives no version"};
+  return {"CUDA runtime", Health::good, cuda_version(*version)};
+}
+
+Check check_nccl() {
+  const auto library = backend::NcclLibrary::open();
+  if (!library) return {"NCCL", Health::good, "none that will do: " + library.error().message};
+  std::string found = fmt::format("{} at {}", backend::nccl_version_text(library->version()), library->path());
+  for (const bool there : {true, false}) {
+    const std::vector<std::string_view> names = library->optional(there);
+    if (!names.empty()) found += fmt::format(", {} {}", there ? "with" : "without", fmt::join(names, ", "));
+  }
+  return {"NCCL", Health::good, found};
 }
 
 std::string_view file_system_name(long magic) {
@@ -205,12 +215,7 @@ Check check_processor() {
           fmt::format("{}, digests by {}", reports::counted(std::thread::hardware_concurrency(), "core"), digests)};
 }
 
-std::vector<Check> check_cuda() {
-  return {
-      check_driver(),
-      check_library("CUDA runtime", Library({"libcudart.so", "libcudart.so.13", "libcudart.so.12"}), "cudaRuntimeGetVersion", cuda_version),
-      check_library("NCCL", Library({"libnccl.so.2", "libnccl.so"}), "ncclGetVersion", nccl_version)};
-}
+std::vector<Check> check_cuda() { return {check_driver(), check_runtime(), check_nccl()}; }
 
 Result<std::vector<Check>> check_folder(const std::string& folder) {
   const std::unique_ptr<backend::PosixStorage> storage = TRY(backend::PosixStorage::open_root(folder));

@@ -18,7 +18,7 @@ struct Check {
 
 /// Cores, and the instructions that digests use.
 Check check_processor();
-/// The driver, the runtime and NCCL, each by opening its library. Missing ones are no fault: `holdfast` itself needs none.
+/// The driver, the runtime and NCCL, each by opening its library; of NCCL also whether the data plane can use it. Missing ones are no fault: `holdfast` itself needs none.
 std::vector<Check> check_cuda();
 /// Tries, in a directory of its own below `folder`, what a save stands on: a name that is taken once, renames, syncs, what was written read back. Removes
 /// it again. Blocks: at most 30 s a call of the storage. Errors: of opening the folder.

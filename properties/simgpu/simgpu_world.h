@@ -1,4 +1,5 @@
-// Ranks as fibres of the simulator whose device is our CUDA back end, as nvcc compiled it, on the simulated CUDA runtime.
+// Ranks as fibres of the simulator whose device is our CUDA back end, as nvcc compiled it, and whose data plane is our NCCL back end, on the simulated CUDA
+// runtime and NCCL. Control traffic is the simulator's own.
 #pragma once
 
 #include "properties/worlds/sim_world.h"

@@ -31,6 +31,7 @@ class JobNet final : public port::Net {
 class JobData final : public port::DataPlane {
  public:
   JobData(port::DataPlane& world, JobRanks ranks) : world_(world), ranks_(ranks) {}
+  MemoryKind memory() const override { return world_.memory(); }
   Status exchange(std::string_view name, std::uint64_t sequence, std::span<const port::Transfer> sends,
                   std::span<const port::Transfer> receives, port::Deadline deadline) override;
   void abort() override { world_.abort(); }

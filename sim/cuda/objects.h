@@ -34,8 +34,10 @@ struct Operation {
   std::string what;
   std::vector<Access> accesses;
   std::function<void()> run;
-  Moment after;    ///< must have run before
-  Moment ordered;  ///< is known to run before, by stream order, events and what the host waited for
+  Moment after;                      ///< must have run before
+  Moment ordered;                    ///< is known to run before, by stream order, events and what the host waited for
+  std::function<bool()> ready = {};  ///< asked before it may run; empty: it may
+  std::uint32_t dawdles = 0;         ///< steps that it lets pass when it might run
 };
 
 struct Allocation {
@@ -54,6 +56,7 @@ struct CUstream_st {
   int device = 0;
   bool blocking = false;  ///< synchronises with the default stream
   bool open = true;
+  bool is_wire = false;  ///< the simulation's own, of no device
   std::uint64_t enqueued = 0;
   std::uint64_t done = 0;
   holdfast::sim::cuda::Moment ordered;  ///< before its next operation

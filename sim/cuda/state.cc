@@ -69,6 +69,16 @@ cudaError_t State::lost(int device) const {
   return found == lost_.end() ? cudaSuccess : found->second;
 }
 
+void State::lose_process(int device) {
+  lost_[device] = cudaErrorLaunchFailure;
+  for (const auto& stream : streams_) {
+    if (stream->device != device) continue;
+    std::erase_if(unsynchronised_, [&](const Operation& operation) { return operation.stream == stream->id; });
+    stream->queue.clear();
+    stream->done = stream->enqueued;
+  }
+}
+
 bool State::is_due(const char* call) {
   const bool counts = failing_call && (failing_call->name.empty() || failing_call->name == call) &&
                       (failing_call->caller == nullptr || failing_call->caller == context_);
@@ -76,7 +86,8 @@ bool State::is_due(const char* call) {
 }
 
 bool State::is_due(const CUstream_st& on) {
-  const bool counts = failing_operation && (failing_operation->device == any_device || failing_operation->device == on.device);
+  const bool is_of = failing_operation && (failing_operation->device == any_device || failing_operation->device == on.device);
+  const bool counts = is_of && !on.is_wire;
   return counts && failing_operation->after-- == 0;
 }
 
@@ -254,13 +265,27 @@ void State::poison_destinations(const Operation& operation) {
   }
 }
 
-cudaError_t State::enqueue(CUstream_st& on, std::string what, std::vector<Access> accesses, std::function<void()> run, Moment after) {
+CUstream_st& State::create_wire() {
+  CUstream_st* made = create_stream(false);
+  made->device = any_device;
+  made->is_wire = true;
+  made->open = false;
+  return *made;
+}
+
+void State::put(CUstream_st& wire, std::string what, std::function<void()> run) {
+  const std::uint32_t dawdles = pick(4) == 0 ? pick(200) : 0;
+  wire.queue.push_back({wire.id, ++wire.enqueued, std::move(what), {}, std::move(run), {}, {}, {}, dawdles});
+}
+
+cudaError_t State::enqueue(CUstream_st& on, std::string what, std::vector<Access> accesses, std::function<void()> run, Moment after,
+                           std::function<bool()> ready) {
   if (on.device != context().device) {
     find(fmt::format("{}: the stream is of device {}, the current device is {}", what, on.device, context().device));
     return cudaErrorInvalidResourceHandle;
   }
   if (!check_accesses(what, accesses)) return cudaErrorInvalidValue;
-  Operation operation{on.id, ++on.enqueued, std::move(what), std::move(accesses), std::move(run), std::move(after), {}};
+  Operation operation{on.id, ++on.enqueued, std::move(what), std::move(accesses), std::move(run), std::move(after), {}, std::move(ready)};
   const bool is_default = default_streams_.contains(on.device) && default_streams_.at(on.device) == &on;
   for (const auto& other : streams_) {
     const bool ties =
@@ -293,10 +318,19 @@ bool State::has_run(const Moment& moment) const {
 
 bool State::step() {
   std::vector<CUstream_st*> ready;
+  bool dawdling = false;
   for (const auto& stream : streams_) {
-    if (!stream->queue.empty() && has_run(stream->queue.front().after)) ready.push_back(stream.get());
+    if (stream->queue.empty()) continue;
+    Operation& next = stream->queue.front();
+    if (!has_run(next.after) || (next.ready && !next.ready())) continue;
+    if (next.dawdles == 0) {
+      ready.push_back(stream.get());
+    } else {
+      --next.dawdles;
+      dawdling = true;
+    }
   }
-  if (ready.empty()) return false;
+  if (ready.empty()) return dawdling;
   // Mostly the same stream goes on, so that the others starve: what lacks a wait then reads too early.
   const auto last = std::ranges::find(ready, last_run_);
   last_run_ = last != ready.end() && pick(4) != 0 ? *last : ready[pick(static_cast<std::uint32_t>(ready.size()))];
@@ -372,12 +406,14 @@ std::vector<std::string> State::report() const {
   for (const auto& stream : streams_) {
     const bool is_default = default_streams_.contains(stream->device) && default_streams_.at(stream->device) == stream.get();
     if (stream->open && !is_default) leaks[stream->id] = fmt::format("leak: stream {}", stream->id);
-    if (!stream->queue.empty()) lines.push_back(fmt::format("{} operations on stream {} never ran", stream->queue.size(), stream->id));
+    if (!stream->queue.empty() && !stream->is_wire)
+      lines.push_back(fmt::format("{} operations on stream {} never ran", stream->queue.size(), stream->id));
   }
   for (const auto& event : events_) {
     if (event->open) leaks[event->id] = fmt::format("leak: event {}", event->id);
   }
   for (auto& [id, leak] : leaks) lines.push_back(std::move(leak));
+  if (nccl) nccl->report(lines);
   return lines;
 }
 

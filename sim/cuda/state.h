@@ -12,6 +12,14 @@
 
 namespace holdfast::sim::cuda {
 
+/// What a library above the runtime keeps, begun anew with it.
+class Addition {
+ public:
+  virtual ~Addition() = default;
+  /// Adds what is still open, a line each.
+  virtual void report(std::vector<std::string>& lines) const = 0;
+};
+
 class State {
  public:
   State(Pick pick, Pace pace);
@@ -24,6 +32,8 @@ class State {
   /// Begins a runtime call: counts it, lets time pass, and says whether it fails.
   cudaError_t enter(const char* name, bool needs_device);
   cudaError_t lost(int device) const;
+  /// The process that uses the device is gone: nothing of it runs any more, or counts as in use.
+  void lose_process(int device);
 
   // Memory.
   cudaError_t allocate(void** memory, std::size_t bytes, bool pinned);
@@ -38,14 +48,20 @@ class State {
   CUevent_st* event(cudaEvent_t handle, const char* call);
   void destroy(CUstream_st& stream);
 
-  cudaError_t enqueue(CUstream_st& on, std::string what, std::vector<Access> accesses, std::function<void()> run, Moment after = {});
+  cudaError_t enqueue(CUstream_st& on, std::string what, std::vector<Access> accesses, std::function<void()> run, Moment after = {},
+                      std::function<bool()> ready = {});
+  /// A queue of the simulation's own: what moves bytes between devices. Its operations race with nothing.
+  CUstream_st& create_wire();
+  void put(CUstream_st& wire, std::string what, std::function<void()> run);
+  /// Whether it may touch that memory; if not, a finding.
+  bool check_accesses(const std::string& what, const std::vector<Access>& accesses);
   bool has_run(const Moment& moment) const;
   /// Runs until the moment has passed; the caller then knows it and `ordered`.
   cudaError_t wait(const Moment& moment, const Moment& ordered, const char* call);
   void learn(const Moment& moment);
   /// Everything enqueued on the device.
   Moment all_work(int device) const;
-  /// Runs one operation that may run, chosen by a pick. False when none may.
+  /// Runs one operation that may run, chosen by a pick, or none for once. False when none may.
   bool step();
 
   Live live() const;
@@ -70,6 +86,7 @@ class State {
   std::optional<FailingOperation> failing_operation;
   std::vector<std::string> findings;
   std::map<std::string, std::uint64_t> calls;
+  std::unique_ptr<Addition> nccl;
   Context own_context;
   Context* context_ = &own_context;
 
@@ -78,7 +95,6 @@ class State {
   bool is_due(const CUstream_st& on);
   void pass_time();
   void run(CUstream_st& on);
-  bool check_accesses(const std::string& what, const std::vector<Access>& accesses);
   void check_race(const Operation& operation);
   void poison_destinations(const Operation& operation);
   bool is_pending(const Access& access) const;

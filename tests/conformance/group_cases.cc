@@ -15,6 +15,54 @@ constexpr std::uint32_t barrier_channel = 99;
 
 SharedBytes message(std::string_view text) { return to_bytes(as_bytes(text)); }
 
+/// Memory of the kind that the data plane moves, filled and read by the host. The host's is what the test sees.
+class Memory {
+ public:
+  static Result<Memory> make(const GroupDoors& doors, ByteView content) {
+    Memory memory;
+    memory.host_ = to_bytes(content);
+    if (doors.data.memory() == MemoryKind::host) return memory;
+    memory.device_ = doors.device;
+    memory.buffer_ = TRY(doors.device->allocate_device(content.size()));
+    TRY(memory.copy(doors, Direction::in));
+    return memory;
+  }
+  static Result<Memory> make(const GroupDoors& doors, std::size_t bytes) { return make(doors, Bytes(bytes)); }
+
+  ByteSpan span() { return device_ ? buffer_.bytes : ByteSpan(host_); }
+  Transfer with(Rank peer) { return {peer, span(), device_ ? MemoryKind::device : MemoryKind::host}; }
+  /// What is there now.
+  Result<Bytes> read(const GroupDoors& doors) {
+    if (device_) TRY(copy(doors, Direction::out));
+    return host_;
+  }
+
+ private:
+  enum class Direction : std::uint8_t { in, out };
+  Status copy(const GroupDoors& doors, Direction direction) {
+    if (host_.empty()) return {};
+    const port::Buffer staging = TRY(device_->allocate_staging(host_.size()));
+    const Dims size{static_cast<std::int64_t>(host_.size())};
+    const StridedBlock block = packed_block(buffer_.bytes.data(), size, 1, MemoryKind::device);
+    const port::StreamId stream = TRY(device_->create_stream());
+    if (direction == Direction::in) std::ranges::copy(host_, staging.bytes.begin());
+    Status done = direction == Direction::in ? device_->copy_in(staging.bytes, staging.owner, block, stream)
+                                             : device_->copy_out(block, staging.bytes, staging.owner, stream);
+    if (done) {
+      const port::EventId event = TRY(device_->record(stream));
+      done = device_->synchronize(event, doors.clock.after(long_time));
+      device_->destroy_event(event);
+    }
+    device_->destroy_stream(stream);
+    if (direction == Direction::out) std::ranges::copy(staging.bytes, host_.begin());
+    return done;
+  }
+
+  Bytes host_;
+  port::Device* device_ = nullptr;
+  port::Buffer buffer_;
+};
+
 /// Nobody passes before everybody came. `round` rises.
 Status barrier(const GroupDoors& doors, std::uint64_t round) {
   const Rank self = doors.net.rank();
@@ -141,28 +189,29 @@ Status exchanges_every_size_with_everybody(const GroupDoors& doors) {
     return std::byte(static_cast<std::uint8_t>(from * 64 + to * 16 + i * 5 + static_cast<int>(at % 251)));
   };
   for (std::uint64_t sequence = 1; sequence <= 5; ++sequence) {
-    std::vector<Bytes> sent, received;
+    std::vector<Memory> sent, received;
     std::vector<std::pair<int, int>> expected;
-    sent.reserve(64);
-    received.reserve(64);
     std::vector<Transfer> sends, receives;
     for (int peer = 0; peer < world_size; ++peer) {
       if (peer == self) continue;
       for (int i = 0; i < pieces(self, peer); ++i) {
-        Bytes& out = sent.emplace_back(bytes(self, peer, i));
+        Bytes out(bytes(self, peer, i));
         for (std::size_t at = 0; at < out.size(); ++at) out[at] = value(self, peer, i, at);
-        sends.push_back({Rank{peer}, out, MemoryKind::host});
+        sent.push_back(TRY(Memory::make(doors, out)));
+        sends.push_back(sent.back().with(Rank{peer}));
       }
       for (int i = 0; i < pieces(peer, self); ++i) {
-        receives.push_back({Rank{peer}, received.emplace_back(bytes(peer, self, i)), MemoryKind::host});
+        received.push_back(TRY(Memory::make(doors, bytes(peer, self, i))));
+        receives.push_back(received.back().with(Rank{peer}));
         expected.emplace_back(peer, i);
       }
     }
     TRY(doors.data.exchange("all", sequence, sends, receives, doors.clock.after(long_time)));
     for (std::size_t r = 0; r < received.size(); ++r) {
       const auto [peer, i] = expected[r];
-      for (std::size_t at = 0; at < received[r].size(); ++at) {
-        TRY(expect(received[r][at] == value(peer, self, i, at), fmt::format("byte {} of piece {} from rank {}", at, i, peer)));
+      const Bytes got = TRY(received[r].read(doors));
+      for (std::size_t at = 0; at < got.size(); ++at) {
+        TRY(expect(got[at] == value(peer, self, i, at), fmt::format("byte {} of piece {} from rank {}", at, i, peer)));
       }
     }
   }
@@ -175,9 +224,9 @@ Status an_exchange_without_transfers_returns_at_once(const GroupDoors& doors) {
 }
 
 Status an_exchange_of_unequal_sizes_fails_on_both_sides(const GroupDoors& doors) {
-  Bytes memory(8);
   const bool sender = doors.net.rank() == Rank{0};
-  const Transfer transfer{sender ? Rank{1} : Rank{0}, ByteSpan(memory).first(sender ? 8 : 7), MemoryKind::host};
+  Memory memory = TRY(Memory::make(doors, sender ? 8 : 7));
+  const Transfer transfer = memory.with(sender ? Rank{1} : Rank{0});
   const std::span<const Transfer> mine(&transfer, 1);
   const Status result = sender ? doors.data.exchange("sizes", 1, mine, {}, doors.clock.after(long_time))
                                : doors.data.exchange("sizes", 1, {}, mine, doors.clock.after(long_time));
@@ -186,8 +235,8 @@ Status an_exchange_of_unequal_sizes_fails_on_both_sides(const GroupDoors& doors)
 }
 
 Status an_exchange_times_out_when_the_peer_stays_away(const GroupDoors& doors) {
-  Bytes memory(8);
-  const Transfer transfer{Rank{1}, memory, MemoryKind::host};
+  Memory memory = TRY(Memory::make(doors, 8));
+  const Transfer transfer = memory.with(Rank{1});
   if (doors.net.rank() == Rank{0}) {
     TRY(expect_error(doors.data.exchange("alone", 1, {}, {&transfer, 1}, doors.clock.after(short_time)), ErrorCode::timeout));
   }
@@ -196,14 +245,14 @@ Status an_exchange_times_out_when_the_peer_stays_away(const GroupDoors& doors) {
 
 Status an_exchange_with_a_rank_that_left_is_lost(const GroupDoors& doors) {
   if (doors.net.rank() == Rank{1}) return {};
-  Bytes memory(8);
-  const Transfer transfer{Rank{1}, memory, MemoryKind::host};
+  Memory memory = TRY(Memory::make(doors, 8));
+  const Transfer transfer = memory.with(Rank{1});
   return expect_error(doors.data.exchange("gone", 1, {&transfer, 1}, {}, doors.clock.after(long_time)), ErrorCode::peer_lost);
 }
 
 Status abort_ends_every_later_exchange(const GroupDoors& doors) {
-  Bytes memory(8);
-  const Transfer transfer{Rank{1}, memory, MemoryKind::host};
+  Memory memory = TRY(Memory::make(doors, 8));
+  const Transfer transfer = memory.with(Rank{1});
   if (doors.net.rank() == Rank{0}) {
     doors.data.abort();
     for (std::uint64_t sequence = 1; sequence <= 2; ++sequence) {
@@ -211,6 +260,63 @@ Status abort_ends_every_later_exchange(const GroupDoors& doors) {
     }
   }
   return barrier(doors, 1);
+}
+
+/// Each rank to itself, and one of them to the next: ranks with nothing for each other do not wait for each other.
+Status an_exchange_is_of_those_that_have_transfers(const GroupDoors& doors) {
+  const Rank self = doors.net.rank();
+  const auto byte = std::byte(static_cast<std::uint8_t>(self.value + 1));
+  for (std::uint64_t sequence = 1; sequence <= 3; ++sequence) {
+    Memory from = TRY(Memory::make(doors, Bytes(100, byte))), to = TRY(Memory::make(doors, 100)), next = TRY(Memory::make(doors, 100));
+    std::vector<Transfer> sends{from.with(self)}, receives{to.with(self)};
+    if (self == Rank{0}) sends.push_back(from.with(Rank{1}));
+    if (self == Rank{1}) receives.push_back(next.with(Rank{0}));
+    if (self != Rank{2}) TRY(doors.data.exchange("some", sequence, sends, receives, doors.clock.after(long_time)));
+    TRY(barrier(doors, 2 * sequence));
+    if (self == Rank{2}) TRY(doors.data.exchange("some", sequence, sends, receives, doors.clock.after(long_time)));
+    TRY(expect(TRY(to.read(doors)) == Bytes(100, byte), "what it sent itself"));
+    if (self == Rank{1}) TRY(expect(TRY(next.read(doors)) == Bytes(100, std::byte{1}), "what rank 0 sent"));
+    TRY(barrier(doors, 2 * sequence + 1));
+  }
+  return {};
+}
+
+/// In a chain, a rank knows its neighbours only.
+Status an_exchange_goes_along_a_chain(const GroupDoors& doors) {
+  const int self = doors.net.rank().value;
+  const int last = doors.net.world_size() - 1;
+  for (std::uint64_t sequence = 1; sequence <= 3; ++sequence) {
+    const auto filled = [&](int rank) {
+      return Bytes(1000, std::byte(static_cast<std::uint8_t>(10 * rank) + static_cast<std::uint8_t>(sequence)));
+    };
+    Memory from = TRY(Memory::make(doors, filled(self))), to = TRY(Memory::make(doors, 1000));
+    std::vector<Transfer> sends, receives;
+    if (self != last) sends.push_back(from.with(Rank{self + 1}));
+    if (self != 0) receives.push_back(to.with(Rank{self - 1}));
+    TRY(doors.data.exchange("chain", sequence, sends, receives, doors.clock.after(long_time)));
+    if (self != 0) TRY(expect(TRY(to.read(doors)) == filled(self - 1), "what the rank before it sent"));
+  }
+  return barrier(doors, 1);
+}
+
+/// After a failure, others meet again.
+Status exchanges_go_on_after_one_that_failed(const GroupDoors& doors) {
+  const Rank self = doors.net.rank();
+  const Rank peer{1 - self.value};
+  Memory from = TRY(Memory::make(doors, Bytes(64, std::byte{5}))), to = TRY(Memory::make(doors, 64)), small = TRY(Memory::make(doors, 63));
+  const auto exchange = [&](std::uint64_t sequence, Memory& into, port::Duration time) {
+    const Transfer send = from.with(peer), receive = into.with(peer);
+    return doors.data.exchange("again", sequence, {&send, 1}, {&receive, 1}, doors.clock.after(time));
+  };
+  TRY(exchange(1, to, long_time));
+  TRY(expect_error(exchange(2, self == Rank{0} ? small : to, long_time), ErrorCode::invalid_argument));
+  TRY(exchange(3, to, long_time));
+  TRY(barrier(doors, 1));
+  if (self == Rank{0}) TRY(expect_error(exchange(4, to, short_time), ErrorCode::timeout));
+  TRY(barrier(doors, 2));
+  TRY(exchange(5, to, long_time));
+  TRY(expect(TRY(to.read(doors)) == Bytes(64, std::byte{5}), "what the other sent"));
+  return barrier(doors, 3);
 }
 
 constexpr GroupCase cases[] = {
@@ -222,6 +328,9 @@ constexpr GroupCase cases[] = {
     {"ARankThatLeftIsLostAfterItsLastMessage", 2, a_rank_that_left_is_lost_after_its_last_message},
     {"MessagesHaveLimits", 2, messages_have_limits},
     {"ExchangesEverySizeWithEverybody", 4, exchanges_every_size_with_everybody},
+    {"AnExchangeIsOfThoseThatHaveTransfers", 3, an_exchange_is_of_those_that_have_transfers},
+    {"AnExchangeGoesAlongAChain", 5, an_exchange_goes_along_a_chain},
+    {"ExchangesGoOnAfterOneThatFailed", 2, exchanges_go_on_after_one_that_failed},
     {"AnExchangeWithoutTransfersReturnsAtOnce", 2, an_exchange_without_transfers_returns_at_once},
     {"AnExchangeOfUnequalSizesFailsOnBothSides", 2, an_exchange_of_unequal_sizes_fails_on_both_sides},
     {"AnExchangeTimesOutWhenThePeerStaysAway", 2, an_exchange_times_out_when_the_peer_stays_away},

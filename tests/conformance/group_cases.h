@@ -1,9 +1,10 @@
-// What every port::Net and port::DataPlane must do, as cases for a group of ranks.
+// What every port::Net and port::DataPlane must do, as cases for a group of ranks. Exchanges are of the kind of memory that the data plane moves.
 #pragma once
 
 #include <span>
 
 #include "impl/port/data_plane.h"
+#include "impl/port/device.h"
 #include "impl/port/net.h"
 
 namespace holdfast::conformance {
@@ -12,6 +13,7 @@ struct GroupDoors {
   port::Net& net;
   port::DataPlane& data;
   port::Clock& clock;
+  port::Device* device = nullptr;  ///< needed where the data plane moves device memory
 };
 
 struct GroupCase {
