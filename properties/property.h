@@ -49,6 +49,8 @@ std::vector<Property> state_properties();
 std::vector<Property> per_rank_properties();
 std::vector<Property> hook_fault_properties();
 std::vector<Property> device_fault_properties();
+std::vector<Property> transfer_properties();
+std::vector<Property> transfer_fault_properties();
 std::vector<Property> crash_properties();
 std::vector<Property> killed_rank_properties();
 std::vector<Property> durability_properties();

@@ -44,6 +44,10 @@ Checkpointed<NewlyLoaded> Checkpoints::load_new(const NewStateOptions& made, con
   return protocol::load_new(session_, made, options);
 }
 
+Checkpointed<Transferred> Checkpoints::transfer(const StateDict& from, const StateDict& to, const TransferOptions& options) {
+  return protocol::transfer(session_, from, to, options);
+}
+
 Checkpointed<Recovered> Checkpoints::recover(const RecoverOptions& options) { return protocol::recover(session_, options); }
 
 Result<Survey> Checkpoints::list() { return protocol::survey(*storage_, soon()); }

@@ -12,6 +12,7 @@
 #include "impl/protocol/recover.h"
 #include "impl/protocol/save.h"
 #include "impl/protocol/survey.h"
+#include "impl/protocol/transfer.h"
 #include "impl/protocol/verify.h"
 
 namespace holdfast {
@@ -30,10 +31,12 @@ using protocol::Replicas;
 using protocol::Saved;
 using protocol::SaveOptions;
 using protocol::Survey;
+using protocol::TransferOptions;
+using protocol::Transferred;
 using protocol::VerifyProgress;
 using protocol::VerifyReport;
 
-/// One Error for what a save or load says of all ranks: corrupt when damage is all there was, unknown_outcome when only the storage can
+/// One Error for what a save, load or transfer says of all ranks: corrupt when damage is all there was, unknown_outcome when only the storage can
 /// tell whether there is a new checkpoint, else the code of the lowest failed rank.
 Error to_error(const CheckpointError& error);
 
@@ -66,6 +69,9 @@ class Checkpoints {
   Checkpointed<Loaded> load(StateDict& destination, const LoadOptions& options = {});
   /// The same without a template: makes a state dict with host memory of its own, of whole tensors or as `made.layout` says. Blocks: as load().
   Checkpointed<NewlyLoaded> load_new(const NewStateOptions& made = {}, const LoadOptions& options = {});
+  /// Moves tensors from the memory of ranks to other memory of ranks, in whatever layout the two are, through no storage: weights that one mesh trained, to the mesh
+  /// that serves them. After an error of step "move" destinations hold unspecified values. In full: impl/protocol/transfer.h. Blocks: at most options.deadline.
+  Checkpointed<Transferred> transfer(const StateDict& from, const StateDict& to, const TransferOptions& options = {});
   /// Clears away what a crash left. Ends every save of the job that has not committed yet. Requires: no save of this object is running; on a storage
   /// without link_if_absent, none anywhere. Blocks: at most options.deadline.
   Checkpointed<Recovered> recover(const RecoverOptions& options = {});

@@ -1,4 +1,4 @@
-// What a save or load that did not succeed says, the same on every rank: which ranks failed, doing what, why.
+// What a save, load or transfer that did not succeed says, the same on every rank: which ranks failed, doing what, why.
 #pragma once
 
 #include <cstdint>
@@ -56,9 +56,9 @@ enum class Outcome : std::uint8_t {
 };
 std::string_view to_string(Outcome outcome);
 
-/// The one error of save and load. DCP's CheckpointException: `failures` maps the rank in the group to its error.
+/// The one error of save, load and transfer. DCP's CheckpointException: `failures` maps the rank in the group to its error.
 struct CheckpointError {
-  /// The round that failed: of a save "plan" or "write", of a load "choose", "plan", "read" or "place"; "recover"; "pending".
+  /// The round that failed: of a save "plan" or "write", of a load "choose", "plan", "read" or "place", of a transfer "plan" or "move"; "recover"; "pending".
   std::string step;
   Outcome outcome = Outcome::failed;
   FailureMap failures;     ///< exactly the ranks whose own work failed

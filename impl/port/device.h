@@ -49,12 +49,12 @@ class Device {
   // must keep the host side (staging, *digest) alive. The device side must stay valid, and unchanged (a source) or unread (a destination), until an
   // event recorded after the call has been synchronised.
 
-  /// Packs `source` into `destination` (row-major, source.bytes() long; or empty: nothing is copied). Unless `digest` is null, writes
+  /// Packs `source` into `destination` (row-major, source.bytes() long; or empty: nothing is copied), which lies in host memory, or as the source in this device's. Unless `digest` is null, writes
   /// tensor_digest(source, box, shape, dtype) to it, computed where the source lies; box, shape and dtype serve nothing else.
   /// Host memory is read once, if the block fits the cache. Errors: invalid_argument for a destination of another size.
   virtual Status stage(const StridedBlock& source, const Box& box, const Dims& shape, DType dtype, ByteSpan destination,
                        TensorDigest* digest, std::shared_ptr<void> owner, StreamId stream) = 0;
-  /// Copies `source`, which lies in host memory, to `destination`. Unless `digest` is null, writes tensor_digest(destination, box, shape, dtype) to it,
+  /// Copies `source`, which lies in host memory, or packed as the destination in this device's, to `destination`. Unless `digest` is null, writes tensor_digest(destination, box, shape, dtype) to it,
   /// computed where the destination lies after that. Errors: invalid_argument for blocks of different sizes.
   virtual Status unstage(const StridedBlock& source, const Box& box, const Dims& shape, DType dtype, const StridedBlock& destination,
                          TensorDigest* digest, std::shared_ptr<const void> owner, StreamId stream) = 0;

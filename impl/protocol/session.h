@@ -3,6 +3,8 @@
 
 #include <memory>
 #include <optional>
+#include <string>
+#include <utility>
 #include <vector>
 
 #include "impl/comm/comm.h"
@@ -29,12 +31,15 @@ class Session {
       : env_(with_unfinished(env)),
         comm_(std::make_shared<comm::Comm>(env.net, env.clock,
                                            comm::Options{options.coordinator, options.fan_out, options.channel, options.no_dist})),
-        staging_(std::make_shared<StagingPool>(env.device, env.tasks)) {}
+        exchange_name_(fmt::format("transfer {}", options.channel)), staging_(std::make_shared<StagingPool>(env.device, env.tasks)) {}
 
   const port::Env& env() const { return env_; }
   comm::Comm& comm() { return *comm_; }
   /// For a save that goes on after this object.
   std::shared_ptr<comm::Comm> shared_comm() const { return comm_; }
+  /// Of this session's exchanges over the data plane, which sessions share; and the number of the first of `count` more, for the coordinator to give out.
+  const std::string& exchange_name() const { return exchange_name_; }
+  std::uint64_t take_exchanges(std::uint64_t count) { return std::exchange(exchanges_, exchanges_ + count); }
   /// Staging memory, kept from save to save and load to load.
   const std::shared_ptr<StagingPool>& staging() const { return staging_; }
 
@@ -63,6 +68,8 @@ class Session {
 
   port::Env env_;
   std::shared_ptr<comm::Comm> comm_;
+  std::string exchange_name_;
+  std::uint64_t exchanges_ = 1;
   std::shared_ptr<StagingPool> staging_;
   std::shared_ptr<plan::PlanCache> plan_cache_ = std::make_shared<plan::PlanCache>();
   std::optional<plan::AttemptId> last_verified_;

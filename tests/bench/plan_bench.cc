@@ -11,6 +11,7 @@
 #include "impl/plan/plan_cache.h"
 #include "impl/plan/save_plan.h"
 #include "impl/plan/summary.h"
+#include "impl/plan/transfer_plan.h"
 #include "impl/protocol/plan_offer.h"
 #include "properties/gen/paper_job.h"
 #include "tests/bench/bench.h"
@@ -270,6 +271,35 @@ Status bench_across(const Request& request) {
   return {};
 }
 
+/// A transfer from 128 ranks that hold the rows of 50 tensors to 128 others that want the columns: planned and checked, as a coordinator does.
+Status bench_transfer(const Request& request) {
+  const std::string where = "ranks=256";
+  if (!request.wants(where)) return {};
+  const std::int64_t half = request.quick ? 4 : 128;
+  std::vector<plan::TransferOffer> offers(static_cast<std::size_t>(2 * half));
+  const Dims shape{half * 64, half * 64};
+  for (std::int64_t r = 0; r < half; ++r) {
+    for (int t = 0; t < (request.quick ? 2 : 50); ++t) {
+      const std::string name = fmt::format("model.layers.{}.mlp.down_proj.weight", t);
+      offers[static_cast<std::size_t>(r)].held[name] = {DType::bf16, shape, {{{{64 * r, 0}, {64, shape[1]}}}}};
+      offers[static_cast<std::size_t>(half + r)].wanted[name] = {DType::bf16, shape, {{{{0, 64 * r}, {shape[0], 64}}}}};
+    }
+  }
+  std::vector<double> seconds;
+  std::size_t moves = 0;
+  for (int i = 0; i < (request.quick ? 1 : 5); ++i) {
+    const Stopwatch watch;
+    const plan::TransferPlanOptions options;
+    const plan::TransferDecision decision = plan::global_transfer_plan(offers, options);
+    TRY(plan::check_transfer_plan(decision.plan, offers, options.window_bytes));
+    seconds.push_back(watch.cpu());
+    moves = decision.plan.moves.size();
+  }
+  request.report({"transfer " + where, median(seconds), "s", {}, {}, "bf16"});
+  request.report({"transfer moves " + where, static_cast<double>(moves), "items", {}, {}, "bf16"});
+  return {};
+}
+
 /// The job of plan_peer.py: every rank lists a box of every tensor.
 std::vector<SavePlan> listed_plans(int ranks, int tensors) {
   std::vector<SavePlan> plans(static_cast<std::size_t>(ranks));
@@ -322,6 +352,7 @@ Status bench_plan(const Request& request) {
   TRY(bench_cold(request, 1024, 3));
   TRY(bench_warm(request));
   TRY(bench_across(request));
+  TRY(bench_transfer(request));
   return bench_listed(request);
 }
 

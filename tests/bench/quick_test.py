@@ -22,7 +22,8 @@ BENCHES = {
     "format": ([], {f"{what} {form}405b@16384" for what in READS for form in ["", "enumerated "]}
                | {"manifest unshared 405b@16384", "encode 405b@131072", "segment header tensors=1000"}),
     "plan": ([], {f"{what} 405b@{ranks}" for what in PLANS for ranks in [8960, 16384, 131072]}
-             | {f"{what} 405b@16384" for what in ["warm", "warm coordinator"]} | {"across boxes=50000", "across items boxes=50000", "listed chunk ranks=512"}),
+             | {f"{what} 405b@16384" for what in ["warm", "warm coordinator"]} | {"across boxes=50000", "across items boxes=50000", "listed chunk ranks=512"}
+             | {"transfer ranks=256", "transfer moves ranks=256"}),
     "sim": (SIZES, {f"{what} {size}" for what in RUNS for size in SIZES} | {f"{what} ranks=64" for what in SAVES}),
     "io": (FILES + ["4to3"], IO),
     "storage": (FILES, {f"{what} {size}" for what in MOVES for size in FILES}),

@@ -70,6 +70,25 @@ TEST(Checkpoints, LoadWithoutATemplate) {
   EXPECT_EQ(std::get<BytesEntry>(*loaded->made.state.find("trainer")).value, Bytes{std::byte{10}});
 }
 
+TEST(Checkpoints, TransferFromThreeRanksToTwoOfThem) {
+  const test::TemporaryDirectory directory;
+  for (const Status& result : run_local_job(3, [&](Job& job) -> Status {
+         auto checkpoints = TRY(Checkpoints::open(job, directory.path()));
+         const Trainer trainer(job.rank(), job.world_size(), 10);
+         std::vector<std::uint8_t> served(12);
+         StateDict server;
+         if (job.rank() != Rank{1})
+           TRY(server.add("rows", reinterpret_cast<std::byte*>(served.data()), DType::u8, {6, 2}, ReplicatedLayout{}, job.rank()));
+         const auto done = checkpoints->transfer(trainer.state, server);
+         if (!done) return fail(to_error(done.error()));
+         for (std::size_t i = 0; job.rank() != Rank{1} && i < served.size(); ++i) EXPECT_EQ(served[i], 10 + i);
+         EXPECT_EQ(done->received_bytes, job.rank() == Rank{1} ? 0u : 8u);
+         return job.close(job.clock().after(std::chrono::seconds(5)));
+       })) {
+    EXPECT_TRUE(result) << result.error().message;
+  }
+}
+
 TEST(Checkpoints, TellNoneFromNoneIntact) {
   const test::TemporaryDirectory directory;
   const auto job = Job::alone();
