@@ -21,7 +21,16 @@ struct Property {
   /// Marks (impl/core/mark.h) that a check of 100 cases or more must reach, or else it exercised nothing of what it claims.
   std::vector<std::string> marks = {};
   std::string_view why_not_elsewhere = "drives the simulator itself: its faults, crashes and decisions";  ///< for who runs another world
+  int ranks_min = 1;                                                                                      ///< of a world that can run it
 };
+
+/// The property, which needs so many ranks.
+inline Property needing(int ranks, Property property) {
+  property.ranks_min = ranks;
+  return property;
+}
+/// Ranks of a world in which a property can reach its marks: of fewer none are asked for.
+inline constexpr int ranks_for_marks = 4;
 
 /// Worlds, for properties whose tensors lie where the world wants them, and for those that keep them in host memory.
 std::vector<std::string> in_every_world();

@@ -245,13 +245,15 @@ std::vector<Property> transfer_properties() {
        in_every_world(),
        over(transfers),
        {"transfer.windows", "transfer.own_memory", "transfer.replica_chosen", "property.transfer_empty"}},
-      {"transfer-refusals",
-       "S4 A1 A3",
-       "Memory that is source and destination at once, another dtype or shape, what nobody holds or wants: refused by name on exactly "
-       "the ranks that ask for it, before anything is touched.",
-       in_host_memory(),
-       over(refuses),
-       {"transfer.in_place"}}};
+      needing(
+          2,
+          {"transfer-refusals",
+           "S4 A1 A3",
+           "Memory that is source and destination at once, another dtype or shape, what nobody holds or wants: refused by name on exactly "
+           "the ranks that ask for it, before anything is touched.",
+           in_host_memory(),
+           over(refuses),
+           {"transfer.in_place"}})};
 }
 
 }  // namespace holdfast::properties

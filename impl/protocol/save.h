@@ -49,6 +49,8 @@ using Checkpointed = tl::expected<T, CheckpointError>;
 /// Returns: after the commit point, on every rank that could be told; the checkpoint is then durable.
 /// Errors: the same on every rank: step "plan" or "write", and exactly the ranks that failed. Outcome failed promises that there is no new
 /// checkpoint; unknown that only the storage can tell (recover). Nothing older is touched unless the new one is committed.
+/// Nobody may write to the tensors until it has returned: what changes meanwhile may be a checkpoint whose blocks differ from their digests, which no load
+/// accepts.
 /// Blocks: until the outcome is known, at most options.deadline. After that nothing reads the tensors, unless
 /// Session::unfinished() says that a device has not let go of them: then they must stay allocated until it has.
 /// If a save of this session is still pending, waits for it first; an error of it that nobody has waited for fails this one, on the rank that has it.

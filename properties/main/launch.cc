@@ -6,7 +6,6 @@
 #include <unistd.h>
 
 #include <array>
-#include <filesystem>
 
 #include "impl/backend/posix/posix_error.h"
 #include "properties/main/worlds.h"
@@ -83,23 +82,17 @@ Result<Place> find() {
 
 }  // namespace
 
-Result<std::unique_ptr<World>> launched_world(const WorldRequest& request, LaunchedOptions options) {
+Result<std::unique_ptr<World>> launched_world(const WorldRequest& request,
+                                              const std::function<Result<LaunchedOptions>(const backend::Rendezvous&)>& options) {
   Result<Place> place = request.processes > 0 ? start(request.processes) : find();
   if (!place) return fail(within(std::move(place).error(), "world {}", request.name));
-  options.name = request.name;
-  options.folder = request.folder;
-  options.request = request.request;
-  options.machine = fmt::format("{}: {}{}", host_name(), reports::machine(), options.machine.empty() ? "" : ", " + options.machine);
-  return LaunchedWorld::make(place->rendezvous, std::move(place->listener), std::move(options));
-}
-
-void run_program_of(const std::string& world, char** argv) {
-  const bool simulated = world == "simgpu", real = world == "cuda1" || world == "nccl";
-  if (!simulated && !real) return;
-  std::error_code unreadable;
-  const std::filesystem::path self = std::filesystem::read_symlink("/proc/self/exe", unreadable);
-  const std::filesystem::path program = self.parent_path() / (simulated ? "holdfast-validate-simgpu" : "holdfast-validate-cuda");
-  if (!unreadable && program != self) ::execv(program.c_str(), argv);
+  Result<LaunchedOptions> here = options(place->rendezvous);
+  if (!here) return fail(within(std::move(here).error(), "world {}", request.name));
+  here->name = request.name;
+  here->folder = request.folder;
+  here->request = request.request;
+  here->machine = fmt::format("{}: {}{}", host_name(), reports::machine(), here->machine.empty() ? "" : ", " + here->machine);
+  return LaunchedWorld::make(place->rendezvous, std::move(place->listener), *std::move(here));
 }
 
 }  // namespace holdfast::properties

@@ -113,7 +113,7 @@ void run_property(const Property& property, World& world, const Arguments& argum
   EnginesCompared engines;
   gen::Outcome outcome =
       arguments.compare_engines ? check_on_both_engines(property, world, arguments.draw, engines) : property.check(world, arguments.draw);
-  if (arguments.draw.cases >= 100) require_marks(property, marks_before, outcome);
+  if (arguments.draw.cases >= 100 && world.ranks_max() >= ranks_for_marks) require_marks(property, marks_before, outcome);
   const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   const bool passed = outcome.failure.empty();
   (passed ? report.passed : report.failed) += 1;
@@ -140,9 +140,14 @@ void run_property(const Property& property, World& world, const Arguments& argum
   }
 }
 
+std::string why_skipped(const Property& property, const std::string& world) {
+  if (runs_in(property, world)) return fmt::format("needs {} ranks", property.ranks_min);
+  return std::string(runs_in(property, "threads") ? "keeps its tensors in host memory" : property.why_not_elsewhere);
+}
+
 void skip_property(const Property& property, const Arguments& arguments, Report& report) {
   ++report.skipped;
-  const std::string reason(runs_in(property, "threads") ? "keeps its tensors in host memory" : property.why_not_elsewhere);
+  const std::string reason = why_skipped(property, arguments.world);
   report.rows.push_back({{"property", property.id}, {"world", arguments.world}, {"skipped", reason}});
   report.junit.push_back({"holdfast-validate." + arguments.world, property.id, 0, reports::JunitOutcome::skipped, reason, ""});
   report.page.acts.push_back({title_of(property), reports::ReportVerdict::none, "skipped: " + reason, {}, {}});
@@ -153,7 +158,9 @@ int ranks_of(const World& world, const Arguments& arguments) { return std::min(w
 
 /// Where ranks come from a launcher, what they stand on is theirs and not ours. False when it does not hold.
 bool try_surroundings(World& world, const Arguments& arguments, Report& report) {
-  const std::vector<PreflightRow> rows = preflight(world, ranks_of(world, arguments));
+  // All ranks of a launcher's, whatever the properties draw.
+  const int ranks_tried = world.needs_preflight() ? world.ranks_max() : ranks_of(world, arguments);
+  const std::vector<PreflightRow> rows = preflight(world, ranks_tried);
   const auto failed = std::ranges::find(rows, false, &PreflightRow::passed);
   const bool passed = failed == rows.end();
   reports::ReportTable ranks{"Ranks", {"rank", "runs on"}, {}};
@@ -186,7 +193,7 @@ Exit run_catalogue(World& world, const Arguments& arguments) {
     if (!arguments.property.empty() && arguments.property != property.id) continue;
     known = true;
     if (!checks) break;
-    if (runs_in(property, arguments.world)) {
+    if (runs_in(property, arguments.world) && property.ranks_min <= world.ranks_max()) {
       run_property(property, world, arguments, report);
     } else {
       skip_property(property, arguments, report);
@@ -204,7 +211,8 @@ Exit run_catalogue(World& world, const Arguments& arguments) {
                                       {"machines", world.machines()},
                                       {"preflight", report.preflight}}
                            .dump());
-  const Status published = publish(report, arguments, std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count());
+  const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  const Status published = world.tells() ? publish(report, arguments, seconds) : Status();
   if (!published) fmt::print(stderr, "holdfast-validate: {}\n", published.error().message);
   if (report.failed != 0 || !stands) {
     fmt::print(arguments.json ? stderr : stdout, "{}\n", report.cause);
@@ -374,7 +382,8 @@ int main(int argc, char** argv) {
   app.add_option("--world", arguments.world,
                  "sim (simulated); threads, procs (real ones, with files); launched (the processes of torchrun, srun or mpirun); simgpu "
                  "(CUDA back end on "
-                 "a simulated CUDA runtime); cuda1 (launched, on GPUs)")
+                 "a simulated CUDA runtime); cuda1 (launched, on GPUs that ranks may share); "
+                 "nccl (likewise, a GPU a rank, with NCCL between them)")
       ->capture_default_str();
   app.add_option("--property", arguments.property, "only this one (--list shows them)");
   app.add_option("--cases", arguments.draw.cases, "cases a property")->capture_default_str()->check(CLI::Range(1, 100'000'000));
@@ -388,7 +397,7 @@ int main(int argc, char** argv) {
   app.add_option("--processes", arguments.processes, "launched, cuda1: start so many on this host, without a launcher")
       ->check(CLI::Range(1, 64));
   app.add_option("--folder", arguments.folder,
-                 "launched, cuda1: where to save, seen by all ranks, empty or missing; default: one on this host");
+                 "launched, cuda1, nccl: where to save, seen by all ranks; default: where temporary files go");
   app.add_flag("--preflight", arguments.preflight_only,
                "only try ranks, storage and devices, which worlds of a launcher do before the properties");
   app.add_flag("--list", arguments.list, "show the properties and end");

@@ -1,38 +1,83 @@
-// holdfast-validate-cuda: our CUDA back end on GPUs.
+// holdfast-validate-cuda: our CUDA back end on GPUs, and NCCL between them.
 #include "impl/backend/cuda/device.h"
 #include "impl/backend/host/clock.h"
 #include "properties/main/worlds.h"
+#ifdef HOLDFAST_NCCL
+#include "impl/backend/nccl/data_plane.h"
+#endif
 
 namespace holdfast::properties {
 namespace {
 
-/// The GPU that this process uses, from its first run to its end: to open one takes longer than most runs.
-Result<backend::CudaDevice*> device_of(Rank rank) {
+using backend::CudaDevice;
+
+/// The GPU that this process uses, from now to its end: to open one takes longer than most runs.
+Result<CudaDevice*> open_gpu(int ordinal) {
   static backend::SteadyClock clock;
-  static std::unique_ptr<backend::CudaDevice> device;
-  if (!device) {
-    const int devices = TRY(backend::cuda_device_count());
-    device = TRY(backend::make_cuda_device(rank.value % devices, clock));
-  }
+  static std::unique_ptr<CudaDevice> device;
+  device = TRY(backend::make_cuda_device(ordinal, clock));
   return device.get();
 }
 
-HostRank run_cuda_rank(Rank rank, port::Net& net, port::DataPlane& data, port::Storage& storage, const RankMain& rank_main,
-                       const Leave& leave) {
-  auto device = device_of(rank);
-  if (!device) return {{}, {fmt::format("rank {}: {}", rank, device.error())}};
-  return run_rank_on(**device, rank, net, data, storage, rank_main, leave);
+RunRank over_tcp(CudaDevice& device) {
+  return [&device](Rank rank, port::Net& net, port::DataPlane& data, port::Storage& storage, const RankMain& rank_main,
+                   const Leave& leave) { return run_rank_on(device, rank, net, data, storage, rank_main, leave); };
+}
+
+#ifdef HOLDFAST_NCCL
+/// The rank's main function over a data plane of NCCL that is its own.
+Bytes run_over_nccl(const std::shared_ptr<const backend::NcclTable>& table, int ordinal, const port::Env& env, Rank rank,
+                    const RankMain& rank_main) {
+  constexpr port::Duration close_limit = std::chrono::seconds(10);
+  const auto unfinished = std::make_shared<port::Unfinished>(env.tasks.make_monitor());
+  const auto plane = backend::make_nccl_data_plane(table, ordinal, {env.net, env.clock, env.tasks, unfinished});
+  CHECK(plane.has_value(), "{}", plane.error());
+  Bytes result = rank_main({env.net, **plane, env.storage, env.device, env.clock, env.tasks, env.observer}, rank);
+  const port::Deadline deadline = env.clock.after(close_limit);
+  const Status closed = (*plane)->close(deadline);
+  CHECK(closed.has_value() && unfinished->await(deadline), "rank {}: NCCL still uses the memory of an exchange", rank);
+  return result;
+}
+
+Result<LaunchedOptions> over_nccl(CudaDevice& device, int ordinal) {
+  const auto library = TRY(backend::NcclLibrary::open());
+  LaunchedOptions options{.device_memory = true};
+  options.machine = fmt::format("GPU {}, NCCL {}", ordinal, backend::nccl_version_text(library.version()));
+  options.run_rank = [&device, ordinal, table = backend::nccl_table(library)](Rank rank, port::Net& net, port::DataPlane& data,
+                                                                              port::Storage& storage, const RankMain& rank_main,
+                                                                              const Leave& leave) {
+    const RankMain main = [&](const port::Env& env, Rank self) { return run_over_nccl(table, ordinal, env, self, rank_main); };
+    return run_rank_on(device, rank, net, data, storage, main, leave);
+  };
+  return options;
+}
+#else
+Result<LaunchedOptions> over_nccl(CudaDevice&, int) {
+  return fail(ErrorCode::unsupported, "this program was built without the header of NCCL");
+}
+#endif
+
+/// In a process that is a rank already: what CUDA has set up does not outlive a fork.
+Result<LaunchedOptions> on_gpu(const std::string& world, const backend::Rendezvous& place) {
+  const int gpus = TRY(backend::cuda_device_count()), number = place.local_rank.value_or(place.rank.value);
+  if (world == "nccl" && number >= gpus) {
+    return fail(ErrorCode::unsupported, "rank {} is number {} on its host, which has {} GPUs; NCCL wants one for each rank", place.rank,
+                number, gpus);
+  }
+  const int ordinal = number % gpus;
+  CudaDevice* const device = TRY(open_gpu(ordinal));
+  if (world == "nccl") return over_nccl(*device, ordinal);
+  return LaunchedOptions{.device_memory = true, .run_rank = over_tcp(*device), .machine = fmt::format("GPU {}", ordinal)};
 }
 
 }  // namespace
 
 Result<std::unique_ptr<World>> world_named(const WorldRequest& request) {
-  if (request.name != "cuda1") return fail(ErrorCode::invalid_argument, "world \"{}\": expected cuda1", request.name);
-  // Not before the processes are there: what CUDA has set up does not outlive a fork.
-  auto world = launched_world(request, {.device_memory = true, .run_rank = run_cuda_rank});
-  if (!world) return world;
-  if (auto devices = backend::cuda_device_count(); !devices) return fail(within(std::move(devices).error(), "world {}", request.name));
-  return world;
+  if (request.name != "cuda1" && request.name != "nccl")
+    return fail(ErrorCode::invalid_argument, "world \"{}\": expected cuda1 or nccl", request.name);
+  return launched_world(request, [&](const backend::Rendezvous& place) { return on_gpu(request.name, place); });
 }
+
+void run_program_of(const std::string& /*world*/, char** /*argv*/) {}
 
 }  // namespace holdfast::properties

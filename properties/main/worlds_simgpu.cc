@@ -9,4 +9,6 @@ Result<std::unique_ptr<World>> world_named(const WorldRequest& request) {
   return make_world(request.name);
 }
 
+void run_program_of(const std::string& /*world*/, char** /*argv*/) {}
+
 }  // namespace holdfast::properties

@@ -59,7 +59,10 @@ std::vector<PreflightRow> preflight(World& world, int ranks, const PreflightSize
   std::vector<PreflightRow> rows;
   for (std::size_t number = 0; number < steps().size() && (rows.empty() || rows.back().passed); ++number)
     rows.push_back(merge(steps()[number].name, number, found));
-  if (rows.back().passed && !run.problems.empty()) rows.push_back({"processes", false, fmt::format("{}", fmt::join(run.problems, "; "))});
+  if (!run.problems.empty()) {
+    if (rows.back().passed) rows.push_back({"processes", false, {}});
+    rows.back().found += fmt::format("{}{}", rows.back().found.empty() ? "" : "; ", fmt::join(run.problems, "; "));
+  }
   return rows;
 }
 

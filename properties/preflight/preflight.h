@@ -10,7 +10,8 @@
 namespace holdfast::properties {
 
 struct PreflightSize {
-  std::size_t pair_bytes = 4 << 20;     ///< from each rank to each other
+  std::size_t pair_bytes = 4 << 20;     ///< from each rank to each other, less where there are many
+  std::size_t sent_bytes = 64 << 20;    ///< by each rank at most
   std::size_t file_bytes = 64 << 20;    ///< a rank
   std::size_t device_bytes = 64 << 20;  ///< a rank
 };

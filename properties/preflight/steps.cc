@@ -163,7 +163,8 @@ Result<std::string> devices_give_back(Trial& trial) {
 Result<std::string> all_pairs_exchange(Trial& trial) {
   const port::Env& env = trial.env;
   const port::Deadline deadline = trial.soon();
-  const std::size_t bytes = trial.size.pair_bytes;
+  const std::size_t bytes =
+      std::min(trial.size.pair_bytes, trial.size.sent_bytes / static_cast<std::size_t>(std::max(1, trial.ranks() - 1)));
   const MemoryKind kind = env.data.memory();
   std::vector<port::Buffer> sent, received;
   std::vector<port::Transfer> sends, receives;

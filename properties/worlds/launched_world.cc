@@ -1,6 +1,10 @@
 #include "properties/worlds/launched_world.h"
 
+#include <signal.h>
+#include <unistd.h>
+
 #include <algorithm>
+#include <csignal>
 #include <filesystem>
 #include <iterator>
 
@@ -14,18 +18,23 @@ namespace {
 constexpr std::uint32_t up = 1, down = 2;  // channels of the meeting
 constexpr port::Duration join_limit = std::chrono::minutes(5);
 constexpr port::Duration run_join_limit = std::chrono::seconds(20);  // all were there a moment ago
-constexpr port::Duration grace = std::chrono::seconds(10);
+constexpr port::Duration grace = std::chrono::seconds(10), last_words_limit = std::chrono::minutes(1);
 
-/// Makes the folder, or sees that it is empty. Errors: already_exists, io_error.
-Status prepare(const std::string& folder) {
-  std::error_code wrong;
-  std::filesystem::create_directories(folder, wrong);
-  const bool empty = !wrong && std::filesystem::is_empty(folder, wrong);
-  if (wrong) return fail(ErrorCode::io_error, "prepare the folder \"{}\": {}", folder, wrong.message());
-  if (!empty)
-    return fail(ErrorCode::already_exists, "prepare the folder \"{}\": it holds something; expected an empty or a missing one", folder);
-  return {};
-}
+/// Ends this process when a run lasts for too long: somebody else's file system may hang whoever asks it. The others, and the launcher, see it end.
+class Watchdog {
+ public:
+  explicit Watchdog(std::chrono::seconds limit) {
+    std::signal(SIGALRM, [](int) {
+      constexpr std::string_view text = "holdfast-validate: a run does not end, so this process does\n";
+      static_cast<void>(!::write(STDERR_FILENO, text.data(), text.size()));
+      ::_exit(1);
+    });
+    ::alarm(static_cast<unsigned>(limit.count()));
+  }
+  ~Watchdog() { ::alarm(0); }
+  Watchdog(const Watchdog&) = delete;
+  Watchdog& operator=(const Watchdog&) = delete;
+};
 
 }  // namespace
 
@@ -36,7 +45,10 @@ Result<std::unique_ptr<World>> LaunchedWorld::make(const backend::Rendezvous& re
 }
 
 LaunchedWorld::~LaunchedWorld() {
-  if (meeting_) static_cast<void>(meeting_->leave(backend::SteadyClock().after(grace)));
+  if (!meeting_) return;
+  const port::Deadline deadline = backend::SteadyClock().after(last_words_limit);
+  if (lost_.empty()) static_cast<void>(from_first([]() -> Result<Bytes> { return Bytes(); }, deadline));
+  static_cast<void>(meeting_->leave(deadline));
 }
 
 Status LaunchedWorld::set_up(backend::Fd listener) {
@@ -44,12 +56,8 @@ Status LaunchedWorld::set_up(backend::Fd listener) {
   const port::Deadline deadline = clock.after(join_limit);
   meeting_ = TRY(backend::TcpWorld::join(rendezvous_, {}, deadline, std::move(listener)));
   const auto folder = [&]() -> Result<Bytes> {
-    if (options_.folder.empty()) {
-      scratch_ = TRY(Scratch::make());
-      return to_bytes(as_bytes(scratch_->path()));
-    }
-    TRY(prepare(options_.folder));
-    return to_bytes(as_bytes(options_.folder));
+    scratch_ = TRY(options_.folder.empty() ? Scratch::make() : Scratch::make_in(options_.folder));
+    return to_bytes(as_bytes(scratch_->path()));
   };
   folder_ = std::string(as_text(TRY(from_first(folder, deadline)).view()));
   const auto requests = TRY(gather(to_bytes(as_bytes(options_.request)), deadline));
@@ -109,18 +117,24 @@ Result<std::vector<SharedBytes>> LaunchedWorld::gather(Bytes own, port::Deadline
 }
 
 void LaunchedWorld::reset() {
-  if (!tells()) return;
-  std::error_code wrong;
-  for (const auto& entry : std::filesystem::directory_iterator(folder_, wrong)) std::filesystem::remove_all(entry.path(), wrong);
-  if (wrong) full_ = error(ErrorCode::io_error, "empty the folder \"{}\": {}", folder_, wrong.message());
+  if (tells()) {
+    std::error_code kept;  // until the end, then
+    std::filesystem::remove_all(case_folder(), kept);
+  }
+  ++resets_;
 }
+
+/// Never one that was there before: other hosts may remember what was in it.
+std::string LaunchedWorld::case_folder() const { return fmt::format("{}/case-{}", folder_, resets_); }
 
 /// This process's part of a run, encoded; nothing where the run has fewer ranks.
 Result<Bytes> LaunchedWorld::run_here(int world_size, const RankMain& rank_main) {
   backend::SteadyClock clock;
   backend::Fd listener;
   const auto listen = [&]() -> Result<Bytes> {
-    if (full_) return fail(*full_);
+    std::error_code wrong;
+    std::filesystem::create_directories(case_folder(), wrong);
+    if (wrong) return fail(ErrorCode::io_error, "make the folder \"{}\": {}", case_folder(), wrong.message());
     listener = TRY(backend::listen_at(rendezvous_.master_address, 0));
     Encoder out;
     out.varint(TRY(backend::local_address(listener)).port());
@@ -134,7 +148,8 @@ Result<Bytes> LaunchedWorld::run_here(int world_size, const RankMain& rank_main)
   place.port = static_cast<std::uint16_t>(TRY(in.varint()));
   place.job_id = fmt::format("{} run {}", rendezvous_.job_id, runs_);
   const Marks before = mark_hits();
-  const HostRank ended = run_tcp_rank(place, folder_, std::move(listener), run_join_limit, options_.run_rank, rank_main);
+  const Watchdog watchdog(options_.run_limit);
+  const HostRank ended = run_tcp_rank(place, case_folder(), std::move(listener), run_join_limit, options_.run_rank, rank_main);
   return encode(ended, marks_since(before));
 }
 

@@ -13,8 +13,13 @@ std::filesystem::path root() {
 
 }  // namespace
 
-Result<std::unique_ptr<Scratch>> Scratch::make() {
-  std::string path = root() / "holdfast-XXXXXX";
+Result<std::unique_ptr<Scratch>> Scratch::make() { return make_in(root()); }
+
+Result<std::unique_ptr<Scratch>> Scratch::make_in(const std::filesystem::path& folder) {
+  std::error_code wrong;
+  std::filesystem::create_directories(folder, wrong);
+  if (wrong) return fail(ErrorCode::io_error, "make the folder \"{}\": {}", folder.string(), wrong.message());
+  std::string path = folder / "holdfast-XXXXXX";
   if (!mkdtemp(path.data())) return fail(ErrorCode::io_error, "make a directory for a world: cannot make one like \"{}\"", path);
   return std::unique_ptr<Scratch>(new Scratch(std::move(path)));
 }

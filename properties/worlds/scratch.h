@@ -13,6 +13,8 @@ class Scratch {
  public:
   /// Errors: io_error.
   static Result<std::unique_ptr<Scratch>> make();
+  /// In a folder of the user's, which is made if it is missing. Errors: io_error.
+  static Result<std::unique_ptr<Scratch>> make_in(const std::filesystem::path& folder);
   ~Scratch();
   Scratch(const Scratch&) = delete;
   Scratch& operator=(const Scratch&) = delete;

@@ -74,15 +74,24 @@ class Launched(unittest.TestCase):
         self.assertEqual(code, 2)
         self.assertIn("world launched: this process is alone; expected a launcher (torchrun, srun, mpirun, HOLDFAST_RANK) or --processes", error)
 
-    def test_a_folder_that_holds_something(self):
+    def test_a_folder_of_the_users_is_left_as_it_was(self):
         with tempfile.TemporaryDirectory() as folder:
             kept = os.path.join(folder, "thesis")
             with open(kept, "w", encoding="utf-8") as file:
                 file.write("years of work")
-            (code, _, error), = ends([start((*few, "--processes", "2", "--folder", folder), {})])
-            self.assertEqual(code, 2)
-            self.assertIn(f'prepare the folder "{folder}": it holds something; expected an empty or a missing one', error)
-            self.assertTrue(os.path.exists(kept))
+            (code, out, error), = ends([start((*few, "--processes", "2", "--folder", folder), {})])
+            self.assertEqual(code, 0, out + error)
+            self.assertEqual(os.listdir(folder), ["thesis"])
+
+    def test_a_folder_that_cannot_be_made(self):
+        (code, _, error), = ends([start((*few, "--processes", "2", "--folder", "/proc/nothing"), {})])
+        self.assertEqual(code, 2)
+        self.assertIn('make the folder "/proc/nothing": ', error)
+
+    def test_one_process(self):
+        (code, out, error), = ends([start(("--processes", "1", "--cases", "3"), {})])
+        self.assertEqual(code, 0, out + error)
+        self.assertIn("skip key-origins        needs 2 ranks", out)
 
 
 if __name__ == "__main__":

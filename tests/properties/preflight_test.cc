@@ -9,7 +9,7 @@
 namespace holdfast::properties {
 namespace {
 
-constexpr PreflightSize small{10'000, 100'000, 50'000};
+constexpr PreflightSize small{10'000, 1'000'000, 100'000, 50'000};
 
 /// Runs ranks of the simulator with some of their doors exchanged.
 class Exchanged : public World {

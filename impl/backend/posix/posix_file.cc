@@ -106,8 +106,9 @@ Status PosixFile::reserve(const std::vector<IoPart>& parts) {
 /// True when the file has the room and is as long as `end`.
 Result<bool> PosixFile::reserve(std::uint64_t there, std::uint64_t end) {
   const auto bytes = static_cast<off_t>(end - there);
-  if (uninterrupted([&] { return calls_->fallocate(fds_.buffered, static_cast<off_t>(there), bytes); }) == 0) return true;
-  // Better now than after hours of writing. Any other refusal (not every file system can) is no failure: the writes say what they can.
+  if (calls_->fallocate(fds_.buffered, static_cast<off_t>(there), bytes) == 0) return true;
+  // Better now than after hours of writing. Any other refusal is no failure: the writes say what they can. Not every file system can reserve, and one that
+  // gives up at a signal would do so again.
   if (errno == ENOSPC || errno == EDQUOT) return system_error(errno, "write \"{}\": reserve {} bytes at {}", path_, bytes, there);
   MARK("posix.nothing_reserved");
   return false;
@@ -122,7 +123,11 @@ Result<std::uint64_t> PosixFile::size() {
 /// A file system waits for the writes under way before it reserves more, so that one who reserves window by window has none at once with another.
 Status PosixFile::truncate(std::uint64_t size) {
   const std::uint64_t there = TRY(this->size());
-  if (size >= there + reserve_bytes_min && TRY(reserve(there, size))) return {};
+  if (alignment() != 1 && size >= there + reserve_bytes_min) {
+    const Result<bool> reserved = reserve(there, size);
+    if (!reserved) static_cast<void>(::ftruncate(fds_.buffered, static_cast<off_t>(there)));  // a file system may keep what it had found
+    if (TRY(reserved)) return {};
+  }
   if (uninterrupted([&] { return ::ftruncate(fds_.buffered, static_cast<off_t>(size)); }) == 0) return {};
   return system_error(errno, "truncate \"{}\" to {}", path_, size);
 }

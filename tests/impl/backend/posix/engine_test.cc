@@ -181,17 +181,19 @@ TEST_P(Engine, ReservesTheBlocksOfALargeFileOnce) {
 TEST_P(Engine, WhoSaysHowLongAFileWillBeReservesOnce) {
   const Pages pages = noise(4 << 20, 7);
   const port::FileId file = storage->create("x", soon()).value();
+  const long once = GetParam().direct() ? 1 : 0;  // through the page cache there is nothing to gain
   ASSERT_TRUE(storage->truncate(file, pages.bytes.size(), soon()));
-  EXPECT_EQ(calls->reservations, 1);
+  EXPECT_EQ(calls->reservations, once);
   EXPECT_EQ(storage->size(file, soon()).value(), pages.bytes.size());
   for (std::size_t at = 0; at < pages.bytes.size(); at += 1 << 20) ASSERT_TRUE(write_from(file, at, pages, at, 1 << 20));
-  EXPECT_EQ(calls->reservations, 1);
+  EXPECT_EQ(calls->reservations, once);
   ASSERT_TRUE(storage->close(file));
   calls->fallocate_errno = EOPNOTSUPP;
   const port::FileId plain = storage->create("y", soon()).value();
   ASSERT_TRUE(storage->truncate(plain, 2 << 20, soon()));
   EXPECT_EQ(storage->size(plain, soon()).value(), 2u << 20);
   ASSERT_TRUE(storage->close(plain));
+  if (!GetParam().direct()) return;
   calls->fallocate_errno = ENOSPC;
   const port::FileId full = storage->create("z", soon()).value();
   expect_error(storage->truncate(full, 2 << 20, soon()), ErrorCode::no_space,
