@@ -39,8 +39,8 @@ Blow draw_blow(int signal, const gen::DrawnCase& drawn) {
 }
 
 /// A rank that is stopped is not lost: the others wait for it until the deadline.
-constexpr port::Duration patience = std::chrono::seconds(1), slack = std::chrono::seconds(5);
-constexpr timespec stopped_for{1, 300'000'000};  ///< longer than their patience
+constexpr port::Duration patience = std::chrono::seconds(1), slack = std::chrono::seconds(1);
+constexpr timespec stopped_for{2, 500'000'000};  ///< longer than both
 
 /// Stops this process, and has it go on later.
 void stop_for_a_while() {

@@ -97,6 +97,7 @@ const std::vector<Mutant>& mutants() {
        "killed-rank",
        {"procs"}},
       {"tcp.end_before_messages", "what a rank sent before it ended is lost", "L1", "round-trip", {"procs"}},
+      {"tcp.deadline_ignored", "who waits for a message waits beyond the deadline", "L2", "stopped-rank", {"procs"}},
       {"tcp.leaves_at_once", "a rank ends before the others have what it sent", "L1", "round-trip", {"procs"}},
   };
   return all;
