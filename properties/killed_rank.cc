@@ -103,8 +103,8 @@ std::string told(const port::Env& env, Rank rank, const Blow& blow, const gen::D
   const port::TimePoint begin = env.clock.now();
   const auto saved = protocol::save(session, state.dict, options);
   const port::Duration took = env.clock.now() - begin;
-  if (saved) return std::string(committed);
   if (stops && !hit && took > patience + slack) return fmt::format("save returned after {} ms", took / std::chrono::milliseconds(1));
+  if (saved) return std::string(committed);
   const std::vector<Rank> blamed = saved.error().failures.ranks();
   // Who was stopped finds that its time is over, whoever it asks.
   if (!(stops && hit) && std::ranges::any_of(blamed, [&](Rank of) { return of != blow.victim; }))
