@@ -227,6 +227,7 @@ Checkpointed<Transferred> transfer(Session& session, const StateDict& from, cons
   Transfer hooks{session, from, to, options};
   Checkpointed<Transferred> done = run(hooks, *before, end);
   if (!done) session.unfinished().await(end);
+  if (hooks.mover && hooks.mover->left_in_use()) session.retain(hooks.mover->left_in_use());
   hooks.mover.reset();
   session.staging()->trim(options.staging_keep_bytes);
   return done;

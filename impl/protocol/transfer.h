@@ -15,7 +15,8 @@ struct TransferOptions {
   bool strict = true;          ///< a tensor of some rank's destination that no rank's source has is an error; else it is left as it is
   bool all_of_source = false;  ///< a tensor of some rank's source for which no rank has a place is an error
   port::Duration deadline = std::chrono::minutes(2);  ///< of the whole transfer, from the call
-  /// Memory that bytes pass through on each rank: half for what is sent, half for what comes. What is more goes in several windows. At least 32.
+  /// Memory that bytes pass through on each rank: half for what is sent, half for what comes. What is more goes in several windows. At least 32. Where a data
+  /// plane moves device memory and some tensors lie in host memory, as much of staging memory besides.
   std::uint64_t memory_budget_bytes = 64 << 20;
   /// The session keeps so much of its staging memory for its next call; the rest is freed.
   std::uint64_t staging_keep_bytes = 64 << 20;

@@ -25,8 +25,8 @@ Result<End> end_of(const StateDict& state, std::string_view side, const std::str
   const StateDict::Entry* entry = state.find(name);
   const auto* tensor = entry ? std::get_if<TensorEntry>(entry) : nullptr;
   const LocalShard* shard = tensor && number < tensor->shards.size() ? &tensor->shards[number] : nullptr;
-  const auto bytes = static_cast<std::uint64_t>(move.box.volume()) * (tensor ? size_bytes(tensor->dtype) : 0);
-  if (!shard || !in_bounds(move.box, tensor->shape) || !contains(shard->box, move.box) || bytes != move.bytes) {
+  const bool lies_there = shard && in_bounds(move.box, tensor->shape) && contains(shard->box, move.box);
+  if (!lies_there || static_cast<std::uint64_t>(move.box.volume()) * size_bytes(tensor->dtype) != move.bytes) {
     return fail(ErrorCode::corrupt, "transfer \"{}\": the plan names {} bytes in box {} of shard {} of the {}, which has no such part",
                 name, move.bytes, to_string(move.box), number, side);
   }
@@ -210,10 +210,15 @@ Result<MoveReport> Mover::run(const plan::TransferPlan& part, std::uint64_t firs
     Window window{std::span(places).subspan(first, next - first)};
     TRY(lay_out(window));
     if (own) own = pack(window, deadline);
+    // Whom the others have given up on is not one of them.
+    if (own && env.clock.now() >= meeting.at)
+      own = fail(ErrorCode::timeout, "transfer: this rank had window {} of {} ready when the others no longer waited for it", number + 1,
+                 windows);
     if (!window.sends.empty() || !window.receives.empty()) {
       if (!own) MARK("transfer.exchanged_after_failure");
       const Status exchanged = env.data.exchange(session_.exchange_name(), first_exchange + number, window.sends, window.receives, meeting);
       if (!exchanged) report.exchange.add(session_.comm().rank(), exchanged.error());
+      in_doubt_ = !exchanged && env.data.memory() == MemoryKind::device;
       if (!exchanged) break;
     }
     if (own) own = unpack(window, deadline);
@@ -223,6 +228,8 @@ Result<MoveReport> Mover::run(const plan::TransferPlan& part, std::uint64_t firs
   report.received = memory_->received;
   return report;
 }
+
+std::shared_ptr<const void> Mover::left_in_use() const { return in_doubt_ ? memory_ : nullptr; }
 
 void encode(Encoder& out, const MoveReport& report) {
   report.exchange.encode(out);

@@ -42,6 +42,9 @@ class Mover {
   /// nobody will believe, so that no other waits for it in vain. Called once. Blocks at most until the deadline.
   /// Errors: of this rank's own work: corrupt for a plan that does not fit its tensors; the device's; timeout.
   Result<MoveReport> run(const plan::TransferPlan& part, std::uint64_t first_exchange, port::Deadline deadline);
+  /// Memory that a data plane may still use: one that moves device memory may need longer than the deadline to let go of it after an exchange that failed.
+  /// Else null.
+  std::shared_ptr<const void> left_in_use() const;
 
  private:
   struct Memory;  // shared with the device's work
@@ -60,6 +63,7 @@ class Mover {
   const StateDict& to_;
   std::shared_ptr<Memory> memory_;
   port::StreamId stream_;
+  bool in_doubt_ = false;  ///< an exchange of device memory has failed
 };
 
 }  // namespace holdfast::protocol

@@ -60,7 +60,8 @@ Result<LaunchedOptions> over_nccl(CudaDevice&, int) {
 /// In a process that is a rank already: what CUDA has set up does not outlive a fork.
 Result<LaunchedOptions> on_gpu(const std::string& world, const backend::Rendezvous& place) {
   const int gpus = TRY(backend::cuda_device_count()), number = place.local_rank.value_or(place.rank.value);
-  if (world == "nccl" && number >= gpus) {
+  // One that a launcher shows to this process alone is its own.
+  if (world == "nccl" && gpus > 1 && number >= gpus) {
     return fail(ErrorCode::unsupported, "rank {} is number {} on its host, which has {} GPUs; NCCL wants one for each rank", place.rank,
                 number, gpus);
   }

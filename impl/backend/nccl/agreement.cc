@@ -241,10 +241,11 @@ Status Agreement::ask_around(port::Deadline until) {
 }
 
 Status Agreement::finish(port::Deadline deadline) {
-  for (const Rank peer : movers_) TRY(send(peer, Kind::done, {}, deadline));
+  std::vector<Rank> others, awaited;
+  std::ranges::copy_if(members_, std::back_inserter(others), [&](Rank member) { return member != self(); });
+  for (const Rank member : others) TRY(send(member, Kind::done, {}, deadline));
   if (MUTATE("nccl.done_not_awaited", false, true)) return {};
-  std::vector<Rank> awaited;
-  std::ranges::copy_if(movers_, std::back_inserter(awaited), [&](Rank peer) { return !done_.contains(peer); });
+  std::ranges::copy_if(others, std::back_inserter(awaited), [&](Rank member) { return !done_.contains(member); });
   return receive_from_each(awaited, Kind::done, deadline, [](Rank, ByteView) { return Status(); });
 }
 

@@ -46,7 +46,8 @@ Result<std::unique_ptr<Communicator>> Communicator::begin(std::shared_ptr<const 
   const auto place = std::ranges::find(made->members_, self) - made->members_.begin();
   const auto count = static_cast<int>(made->members_.size());
   const ncclResult_t code = made->table_->comm_init_rank_config(&made->handle_, count, unique, static_cast<int>(place), &config);
-  if (begun(code)) return made;
+  // What failed at once, and has left a handle, is told by idle(), and freed as what fails later.
+  if (begun(code) || made->handle_) return made;
   return fail(made->refused(code, fmt::format("ncclCommInitRankConfig(rank {} of {})", place, count)));
 }
 

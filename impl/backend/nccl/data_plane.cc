@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <cstdlib>
 #include <map>
 
 #include "impl/backend/cuda/device.h"
@@ -221,6 +222,10 @@ Status Plane::close(port::Deadline deadline) {
 
 Result<std::unique_ptr<NcclDataPlane>> make_nccl_data_plane(std::shared_ptr<const NcclTable> table, int device, NcclDoors doors,
                                                             NcclOptions options) {
+  const char* const blocking = std::getenv("NCCL_COMM_BLOCKING");
+  if (blocking && std::string_view(blocking) == "1") {
+    return fail(ErrorCode::unsupported, "NCCL_COMM_BLOCKING=1: NCCL would block past every deadline; expected it unset, or 0");
+  }
   const int count = TRY(cuda_device_count());
   if (device < 0 || device >= count) return fail(ErrorCode::invalid_argument, "CUDA device {}: this host has {}", device, count);
   return std::make_unique<Plane>(std::move(table), device, std::move(doors), std::move(options));

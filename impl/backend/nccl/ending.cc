@@ -13,7 +13,9 @@ constexpr port::Duration poll_first = std::chrono::microseconds(20), poll_longes
 
 Status Ending::abort(port::Deadline deadline) {
   if (!aborting_) {
-    const auto call = [table = parts_.table, communicator = parts_.communicator, name = parts_.name]() -> Status {
+    const auto call = [table = parts_.table, communicator = parts_.communicator, name = parts_.name, device = parts_.device]() -> Status {
+      (void)cudaSetDevice(
+          device);  // else NCCL would put this new thread's device back, which is the first one, and so make a context on it
       (void)table->comm_abort(communicator);  // what it cannot free, nobody can
       return {};
     };
