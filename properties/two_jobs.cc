@@ -157,22 +157,22 @@ gen::Outcome random_stops(World& /*world*/, const gen::DrawOptions& options) {
 }  // namespace
 
 std::vector<Property> two_jobs_properties() {
-  const std::vector<std::string> marks = {"two_jobs.both_committed", "two_jobs.old_job_kept_out", "two_jobs.ended_with_the_old_jobs",
-                                          "two_jobs.ended_with_the_new_jobs"};
   return {
       {"zombie-exhaustive",
        "S1 S2 S3 S5 S9 L2 L4",
        "Wherever an old coordinator stops and goes on, the new job's checkpoints stay, whole and the newest.",
        {"sim"},
        exhaust_small_scope,
-       {"property.every_stop_of_the_old_coordinator", "two_jobs.both_committed", "two_jobs.old_job_kept_out"}},
+       {"property.every_stop_of_the_old_coordinator", "two_jobs.both_committed", "two_jobs.old_job_kept_out",
+        "two_jobs.ended_with_the_old_jobs", "two_jobs.ended_with_the_new_jobs"}},
       {"zombie-random",
        "S1 S2 S3 S5 S7 S9 L2 L4",
        "Any old job that wakes up beside any new one, with losses and a crash, neither mixes, hides, overwrites nor removes its "
        "checkpoints.",
        {"sim"},
        random_stops,
-       marks},
+       // That it ends with the old job's is rarer: of 100 cases now and then none does.
+       {"two_jobs.both_committed", "two_jobs.old_job_kept_out", "two_jobs.ended_with_the_new_jobs"}},
   };
 }
 
