@@ -84,7 +84,7 @@ class Push {
 
 Wrong transfers(World& world, const gen::DrawnCase& drawn) {
   world.reset();
-  const TransferJob job = transfer_job(drawn);
+  const TransferJob job = transfer_job(world, drawn);
   return on_ranks(world, job.ranks, job.seed, [&](const port::Env& env, Rank rank) { return Push(world, job, env, rank).run(); });
 }
 

@@ -112,7 +112,7 @@ Wrong push(const port::Env& real, Rank rank, const TransferJob& job, const Fault
 
 Wrong names_the_victim(World& world, const gen::DrawnCase& drawn) {
   world.reset();
-  const TransferJob job = transfer_job(drawn);
+  const TransferJob job = transfer_job(world, drawn);
   const Faulty faulty = draw_fault(job);
   return on_ranks(world, job.ranks, job.seed, [&](const port::Env& env, Rank rank) { return push(env, rank, job, faulty); });
 }

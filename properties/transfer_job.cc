@@ -81,7 +81,7 @@ Wrong TransferJob::difference(const gen::RankState& state, Rank rank, const gen:
   return gen::touched(state, part_of(*this, true), *own);
 }
 
-TransferJob transfer_job(const gen::DrawnCase& drawn) {
+TransferJob transfer_job(const World& world, const gen::DrawnCase& drawn) {
   TransferJob job;
   job.from = drawn.saved;
   job.to = drawn.loaded;
@@ -91,7 +91,7 @@ TransferJob transfer_job(const gen::DrawnCase& drawn) {
   forget_one(job);
   Draw draw(drawn.seed);
   const int both = job.from.world_size + job.to.world_size;
-  const bool apart = draw.one_in(3) && both <= ranks_apart_max;
+  const bool apart = draw.one_in(3) && both <= std::min(ranks_apart_max, world.ranks_max());
   job.mirrored = !apart && draw.one_in(2);
   job.ranks = apart ? both : std::max(job.from.world_size, job.to.world_size);
   job.shift = apart ? job.from.world_size : 0;

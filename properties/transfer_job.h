@@ -32,8 +32,8 @@ struct TransferJob {
   Wrong difference(const gen::RankState& state, Rank rank, const gen::WholeValues& values) const;
 };
 
-/// Same ranks, other ranks or mirrored ones; with a tensor of some KiB in most, one that the source or the destination lacks in some; a budget from
+/// Same ranks, other ranks (of a world that has so many) or mirrored ones; with a tensor of some KiB in most, one that the source or the destination lacks in some; a budget from
 /// 32 bytes on.
-TransferJob transfer_job(const gen::DrawnCase& drawn);
+TransferJob transfer_job(const World& world, const gen::DrawnCase& drawn);
 
 }  // namespace holdfast::properties

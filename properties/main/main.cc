@@ -168,6 +168,7 @@ bool try_surroundings(World& world, const Arguments& arguments, Report& report) 
     if (!arguments.json) fmt::print("rank {}: {}\n", ranks.rows.size(), machine);
     ranks.rows.push_back({fmt::format("{}", ranks.rows.size()), machine});
   }
+  std::string text;
   reports::ReportTable table{"Steps", {"step", "", "found"}, {}};
   for (const PreflightRow& row : rows) {
     const char* const verdict = row.passed ? "ok" : "FAIL";
@@ -176,9 +177,10 @@ bool try_surroundings(World& world, const Arguments& arguments, Report& report) 
     report.junit.push_back({"holdfast-validate." + arguments.world, "preflight: " + row.step, 0,
                             row.passed ? reports::JunitOutcome::passed : reports::JunitOutcome::failed, row.found, ""});
     table.rows.push_back({row.step, verdict, row.found});
+    text += fmt::format("{}{}: {}.", text.empty() ? "" : " ", row.step, row.found);
   }
   if (!passed) report.cause = fmt::format("FAIL world={} preflight step \"{}\": {}", arguments.world, failed->step, failed->found);
-  report.page.acts.push_back({"Preflight", passed ? reports::ReportVerdict::good : reports::ReportVerdict::bad, "", {}, {ranks, table}});
+  report.page.acts.push_back({"Preflight", passed ? reports::ReportVerdict::good : reports::ReportVerdict::bad, text, {}, {ranks, table}});
   return passed;
 }
 
