@@ -93,10 +93,12 @@ void await_everybody(const port::Env& env, Rank rank, Rank victim) {
 /// Saves step 2 on a rank, and gives what the rank is told: one of the three words, or what is wrong.
 std::string told(const port::Env& env, Rank rank, const Blow& blow, const gen::DrawnCase& drawn, const gen::WholeValues& values) {
   const gen::RankState state = make_state(drawn.saved, rank, values);
-  Hitman hitman(env, blow);
+  // What a save that was given up leaves behind still tells its observer. This process is one rank, once.
+  static std::optional<Hitman> hitman;
+  hitman.emplace(env, blow);
   await_everybody(env, rank, blow.victim);
   const bool hit = rank == blow.victim, stops = blow.signal == SIGSTOP;
-  const port::Env watched{env.net, env.data, env.storage, env.device, env.clock, env.tasks, hit ? &hitman : nullptr};
+  const port::Env watched{env.net, env.data, env.storage, env.device, env.clock, env.tasks, hit ? &*hitman : nullptr};
   protocol::Session session(watched, {.coordinator = drawn.coordinator});
   protocol::SaveOptions options{.step = Step{2}, .block_bytes = drawn.block_bytes};
   if (stops) options.deadline = patience;
