@@ -105,6 +105,8 @@ std::string told(const port::Env& env, Rank rank, const Blow& blow, const gen::D
   const port::TimePoint begin = env.clock.now();
   const auto saved = protocol::save(session, state.dict, options);
   const port::Duration took = env.clock.now() - begin;
+  // Whose deadline passed while it was stopped may have a device that still reads the tensors.
+  if (stops && !session.unfinished().await(env.clock.after(slack))) return "the tensors are still in use";
   if (stops && !hit && took > patience + slack) return fmt::format("save returned after {} ms", took / std::chrono::milliseconds(1));
   if (saved) return std::string(committed);
   const std::vector<Rank> blamed = saved.error().failures.ranks();
