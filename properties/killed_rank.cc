@@ -4,6 +4,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <atomic>
 
 #include "impl/core/check.h"
@@ -171,7 +172,8 @@ Wrong old_or_new_loads(World& world, int signal, const gen::DrawnCase& drawn) {
 
 std::vector<Property> killed_rank_properties() {
   const auto check = [](int signal) {
-    return [signal](World& world, const gen::DrawOptions& options) {
+    return [signal](World& world, gen::DrawOptions options) {
+      if (signal == SIGSTOP) options.cases = std::max<std::uint64_t>(1, options.cases / 5);  // each waits for seconds
       return gen::for_all(options, [&](const gen::DrawnCase& drawn) { return old_or_new_loads(world, signal, drawn); });
     };
   };
