@@ -4,6 +4,7 @@
 
 #include "impl/core/digest.h"
 #include "impl/core/mutate.h"
+#include "impl/port/exchange_sizes.h"
 
 namespace holdfast::backend {
 namespace {
@@ -45,23 +46,10 @@ bool moves_bytes(const Sizes& sizes) {
   return std::ranges::any_of(sizes.sends, some) || std::ranges::any_of(sizes.receives, some);
 }
 
-Status meet(Rank from, const std::vector<std::uint64_t>& sends, Rank to, const std::vector<std::uint64_t>& receives) {
-  if (sends.size() != receives.size()) {
-    return fail(ErrorCode::invalid_argument, "rank {} has {} sends to rank {}, which has {} receives from it", from, sends.size(), to,
-                receives.size());
-  }
-  for (std::size_t i = 0; i < sends.size(); ++i) {
-    if (sends[i] == receives[i]) continue;
-    return fail(ErrorCode::invalid_argument, "send {} from rank {} to rank {} has {} bytes, its receive has {}", i, from, to, sends[i],
-                receives[i]);
-  }
-  return {};
-}
-
 /// The lower rank's sends first: both ranks compare in the same order, hence find the same.
 Status meet_both_ways(Rank low, const Sizes& of_low, Rank high, const Sizes& of_high) {
-  TRY(meet(low, of_low.sends, high, of_high.receives));
-  return meet(high, of_high.sends, low, of_low.receives);
+  TRY(port::check_sizes_meet(low, of_low.sends, high, of_high.receives));
+  return port::check_sizes_meet(high, of_high.sends, low, of_low.receives);
 }
 
 }  // namespace
@@ -162,7 +150,7 @@ Status Agreement::take_offer(Rank from, ByteView body, Hearsay& known) const {
 
 Result<Agreed> Agreement::agree(std::uint64_t held, port::Deadline deadline) {
   const auto own = peers_.find(self());
-  if (own != peers_.end()) TRY(meet(self(), own->second.sends, self(), own->second.receives));
+  if (own != peers_.end()) TRY(port::check_sizes_meet(self(), own->second.sends, self(), own->second.receives));
   Hearsay known{{self()}, {movers_.begin(), movers_.end()}, held, held};
   known.heard_of.insert(self());
   std::vector<Rank> others;

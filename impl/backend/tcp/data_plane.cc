@@ -5,6 +5,7 @@
 
 #include "impl/core/encoding.h"
 #include "impl/core/mutate.h"
+#include "impl/port/exchange_sizes.h"
 
 namespace holdfast::backend {
 namespace {
@@ -68,19 +69,6 @@ class Cursor {
   std::size_t piece_ = 0;
   std::size_t at_ = 0;
 };
-
-Status compare(Rank from, const Sizes& sends, Rank to, const Sizes& receives) {
-  if (sends.size() != receives.size()) {
-    return fail(ErrorCode::invalid_argument, "rank {} has {} sends to rank {}, which has {} receives from it", from, sends.size(), to,
-                receives.size());
-  }
-  for (std::size_t i = 0; i < sends.size(); ++i) {
-    if (sends[i] == receives[i]) continue;
-    return fail(ErrorCode::invalid_argument, "send {} from rank {} to rank {} has {} bytes, its receive has {}", i, from, to, sends[i],
-                receives[i]);
-  }
-  return {};
-}
 
 }  // namespace
 
@@ -151,8 +139,8 @@ Status TcpDataPlane::Exchange::hear_offer(Rank peer) {
   if (decoded->name != name) {
     return fail(ErrorCode::invalid_argument, "{}: rank {} is in exchange \"{}\"", label, peer, decoded->name);
   }
-  const auto outward = [&] { return compare(links.self(), sizes_of(own.sends), peer, decoded->receives); };
-  const auto inward = [&] { return compare(peer, decoded->sends, links.self(), sizes_of(own.receives)); };
+  const auto outward = [&] { return port::check_sizes_meet(links.self(), sizes_of(own.sends), peer, decoded->receives); };
+  const auto inward = [&] { return port::check_sizes_meet(peer, decoded->sends, links.self(), sizes_of(own.receives)); };
   Status equal = links.self() < peer ? outward() : inward();
   if (equal) equal = links.self() < peer ? inward() : outward();
   if (MUTATE("tcp.sizes_uncompared", equal.has_value(), true)) return {};
@@ -243,7 +231,7 @@ Status TcpDataPlane::run(Exchange& exchange) {
   const Rank self = links_.self();
   if (const auto own = exchange.peers.extract(self)) {
     const Pieces& pieces = own.mapped();
-    Status equal = compare(self, sizes_of(pieces.sends), self, sizes_of(pieces.receives));
+    Status equal = port::check_sizes_meet(self, sizes_of(pieces.sends), self, sizes_of(pieces.receives));
     if (!equal) return fail(within(std::move(equal).error(), "{}", exchange.label));
     for (std::size_t i = 0; i < pieces.sends.size(); ++i) {
       if (!pieces.sends[i].empty()) std::memmove(pieces.receives[i].data(), pieces.sends[i].data(), pieces.sends[i].size());
