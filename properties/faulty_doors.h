@@ -47,13 +47,11 @@ class FaultyDevice final : public port::Device {
     return or_fail([&] { return inner_.create_stream(); });
   }
   void destroy_stream(port::StreamId stream) override { inner_.destroy_stream(stream); }
-  Status stage(const StridedBlock& source, const Box& box, const Dims& shape, DType dtype, ByteSpan destination, TensorDigest* digest,
-               std::shared_ptr<void> owner, port::StreamId stream) override {
-    return or_fail([&] { return inner_.stage(source, box, shape, dtype, destination, digest, std::move(owner), stream); });
+  Status stage(std::span<const port::StageItem> items, std::shared_ptr<void> owner, port::StreamId stream) override {
+    return or_fail([&] { return inner_.stage(items, std::move(owner), stream); });
   }
-  Status unstage(const StridedBlock& source, const Box& box, const Dims& shape, DType dtype, const StridedBlock& destination,
-                 TensorDigest* digest, std::shared_ptr<const void> owner, port::StreamId stream) override {
-    return or_fail([&] { return inner_.unstage(source, box, shape, dtype, destination, digest, std::move(owner), stream); });
+  Status unstage(std::span<const port::UnstageItem> items, std::shared_ptr<const void> owner, port::StreamId stream) override {
+    return or_fail([&] { return inner_.unstage(items, std::move(owner), stream); });
   }
   Result<port::EventId> record(port::StreamId stream) override {
     return or_fail([&] { return inner_.record(stream); });

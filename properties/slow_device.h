@@ -21,15 +21,13 @@ class SlowDevice final : public port::Device {
   Result<port::Buffer> allocate_device(std::size_t bytes) override { return inner_.allocate_device(bytes); }
   Result<port::StreamId> create_stream() override { return inner_.create_stream(); }
   void destroy_stream(port::StreamId stream) override { inner_.destroy_stream(stream); }
-  Status stage(const StridedBlock& source, const Box& box, const Dims& shape, DType dtype, ByteSpan destination, TensorDigest* digest,
-               std::shared_ptr<void> owner, port::StreamId stream) override {
+  Status stage(std::span<const port::StageItem> items, std::shared_ptr<void> owner, port::StreamId stream) override {
     enqueued_ = true;
-    return inner_.stage(source, box, shape, dtype, destination, digest, std::move(owner), stream);
+    return inner_.stage(items, std::move(owner), stream);
   }
-  Status unstage(const StridedBlock& source, const Box& box, const Dims& shape, DType dtype, const StridedBlock& destination,
-                 TensorDigest* digest, std::shared_ptr<const void> owner, port::StreamId stream) override {
+  Status unstage(std::span<const port::UnstageItem> items, std::shared_ptr<const void> owner, port::StreamId stream) override {
     enqueued_ = true;
-    return inner_.unstage(source, box, shape, dtype, destination, digest, std::move(owner), stream);
+    return inner_.unstage(items, std::move(owner), stream);
   }
   Result<port::EventId> record(port::StreamId stream) override { return inner_.record(stream); }
   void destroy_event(port::EventId event) override { inner_.destroy_event(event); }

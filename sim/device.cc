@@ -122,26 +122,30 @@ Status Device::enqueue(port::StreamId stream, std::uint64_t bytes, const std::ve
   return kernel_.call(rank_, info, {}, effect);
 }
 
-Status Device::stage(const StridedBlock& source, const Box& box, const Dims& shape, DType dtype, ByteSpan destination, TensorDigest* digest,
-                     std::shared_ptr<void> owner, port::StreamId stream) {
+// Each item is a piece of work of its own: so a device may have done some of them and not others at any moment.
+
+Status Device::stage(std::span<const port::StageItem> items, std::shared_ptr<void> owner, port::StreamId stream) {
   const tsan::Inside inside;
-  TRY(port::check_stage(source, destination));
-  const auto run = [source = on_host(source), box, shape, dtype, destination, digest] {
-    pack_and_digest(source, box, shape, dtype, destination, digest);
-  };
-  return enqueue(stream, source.bytes(), {source.data, destination.data(), reinterpret_cast<const std::byte*>(digest)},
-                 {Op::device_stage, run, {}, std::move(owner)});
+  for (const port::StageItem& item : items) TRY(port::check(item));
+  for (port::StageItem item : items) {
+    item.source = on_host(std::move(item.source));
+    const auto run = [item] { pack_and_digest(item.source, item.box, item.shape, item.dtype, item.destination, item.digest); };
+    TRY(enqueue(stream, item.source.bytes(), {item.source.data, item.destination.data(), reinterpret_cast<const std::byte*>(item.digest)},
+                {Op::device_stage, run, {}, owner}));
+  }
+  return {};
 }
 
-Status Device::unstage(const StridedBlock& source, const Box& box, const Dims& shape, DType dtype, const StridedBlock& destination,
-                       TensorDigest* digest, std::shared_ptr<const void> owner, port::StreamId stream) {
+Status Device::unstage(std::span<const port::UnstageItem> items, std::shared_ptr<const void> owner, port::StreamId stream) {
   const tsan::Inside inside;
-  TRY(port::check_unstage(source, destination));
-  const auto run = [source, box, shape, dtype, destination = on_host(destination), digest] {
-    copy_and_digest(source, box, shape, dtype, destination, digest);
-  };
-  return enqueue(stream, source.bytes(), {source.data, destination.data, reinterpret_cast<const std::byte*>(digest)},
-                 {Op::device_unstage, run, {}, std::move(owner)});
+  for (const port::UnstageItem& item : items) TRY(port::check(item));
+  for (port::UnstageItem item : items) {
+    item.destination = on_host(std::move(item.destination));
+    const auto run = [item] { copy_and_digest(item.source, item.box, item.shape, item.dtype, item.destination, item.digest); };
+    TRY(enqueue(stream, item.source.bytes(), {item.source.data, item.destination.data, reinterpret_cast<const std::byte*>(item.digest)},
+                {Op::device_unstage, run, {}, owner}));
+  }
+  return {};
 }
 
 Result<port::EventId> Device::record(port::StreamId stream) {

@@ -30,6 +30,29 @@ struct Buffer {
   MemoryKind kind = MemoryKind::host;
 };
 
+/// A block of a tensor that is staged: packed into `destination` (row-major, source.bytes() long; or empty: nothing is copied), which lies in host memory, or as
+/// the source in the device's. Unless `digest` is null, it gets tensor_digest(source, box, shape, dtype), computed where the source lies; box, shape and dtype serve
+/// nothing else.
+struct StageItem {
+  StridedBlock source;
+  Box box = {};
+  Dims shape = {};
+  DType dtype = DType::u8;
+  ByteSpan destination = {};
+  TensorDigest* digest = nullptr;
+};
+
+/// A block that is unstaged: copied from `source`, which lies in host memory, or packed as the destination in the device's. Unless `digest` is null, it gets
+/// tensor_digest(destination, box, shape, dtype), computed where the destination lies after that.
+struct UnstageItem {
+  StridedBlock source;
+  Box box = {};
+  Dims shape = {};
+  DType dtype = DType::u8;
+  StridedBlock destination;
+  TensorDigest* digest = nullptr;
+};
+
 /// Errors beside those named: io_error, with the device's reason. Nothing but synchronize() and allocating blocks.
 class Device {
  public:
@@ -46,18 +69,14 @@ class Device {
   virtual void destroy_stream(StreamId stream) = 0;
 
   // Enqueued on `stream`, run in stream order some time later, perhaps after the caller gave up: the back end keeps `owner` until then, which
-  // must keep the host side (staging, *digest) alive. The device side must stay valid, and unchanged (a source) or unread (a destination), until an
-  // event recorded after the call has been synchronised.
+  // must keep the host side (staging, digests) alive. The device side must stay valid, and unchanged (a source) or unread (a destination), until an
+  // event recorded after the call has been synchronised. Items of one call are in no order: none may write what another reads or writes. Thousands of small ones cost
+  // little more than one of all their bytes, where each alone would cost a call to the device. After an error some may have been enqueued.
 
-  /// Packs `source` into `destination` (row-major, source.bytes() long; or empty: nothing is copied), which lies in host memory, or as the source in this device's. Unless `digest` is null, writes
-  /// tensor_digest(source, box, shape, dtype) to it, computed where the source lies; box, shape and dtype serve nothing else.
   /// Host memory is read once, if the block fits the cache. Errors: invalid_argument for a destination of another size.
-  virtual Status stage(const StridedBlock& source, const Box& box, const Dims& shape, DType dtype, ByteSpan destination,
-                       TensorDigest* digest, std::shared_ptr<void> owner, StreamId stream) = 0;
-  /// Copies `source`, which lies in host memory, or packed as the destination in this device's, to `destination`. Unless `digest` is null, writes tensor_digest(destination, box, shape, dtype) to it,
-  /// computed where the destination lies after that. Errors: invalid_argument for blocks of different sizes.
-  virtual Status unstage(const StridedBlock& source, const Box& box, const Dims& shape, DType dtype, const StridedBlock& destination,
-                         TensorDigest* digest, std::shared_ptr<const void> owner, StreamId stream) = 0;
+  virtual Status stage(std::span<const StageItem> items, std::shared_ptr<void> owner, StreamId stream) = 0;
+  /// Errors: invalid_argument for blocks of different sizes.
+  virtual Status unstage(std::span<const UnstageItem> items, std::shared_ptr<const void> owner, StreamId stream) = 0;
 
   /// stage() without a digest, unstage() of packed memory without one, stage() of nothing but the digest.
   Status copy_out(const StridedBlock& source, ByteSpan destination, std::shared_ptr<void> owner, StreamId stream);
@@ -76,12 +95,13 @@ class Device {
 };
 
 // The sizes that stage() and unstage() require, for back ends to check. Errors: invalid_argument.
-inline Status check_stage(const StridedBlock& source, ByteSpan destination) {
-  if (destination.empty() || destination.size() == source.bytes()) return {};
-  return fail(ErrorCode::invalid_argument, "copy a block of {} bytes out to {} bytes", source.bytes(), destination.size());
+inline Status check(const StageItem& item) {
+  if (item.destination.empty() || item.destination.size() == item.source.bytes()) return {};
+  return fail(ErrorCode::invalid_argument, "copy a block of {} bytes out to {} bytes", item.source.bytes(), item.destination.size());
 }
 
-inline Status check_unstage(const StridedBlock& source, const StridedBlock& destination) {
+inline Status check(const UnstageItem& item) {
+  const StridedBlock &source = item.source, &destination = item.destination;
   if (source.sizes == destination.sizes && source.element_bytes == destination.element_bytes) return {};
   return fail(ErrorCode::invalid_argument, "copy a block {} of {}-byte elements into a block {} of {}-byte elements",
               to_string({source.sizes.data(), source.sizes.size()}), source.element_bytes,
@@ -91,20 +111,22 @@ inline Status check_unstage(const StridedBlock& source, const StridedBlock& dest
 inline Status Device::copy_out(const StridedBlock& source, ByteSpan destination, std::shared_ptr<void> owner, StreamId stream) {
   if (destination.empty() && source.bytes() != 0)
     return fail(ErrorCode::invalid_argument, "copy a block of {} bytes out to 0 bytes", source.bytes());
-  return stage(source, {}, {}, DType::u8, destination, nullptr, std::move(owner), stream);
+  const StageItem item{.source = source, .destination = destination};
+  return stage({&item, 1}, std::move(owner), stream);
 }
 
 inline Status Device::copy_in(ByteView source, std::shared_ptr<const void> owner, const StridedBlock& destination, StreamId stream) {
   if (source.size() != destination.bytes())
     return fail(ErrorCode::invalid_argument, "copy {} bytes into a block of {} bytes", source.size(), destination.bytes());
   auto* data = const_cast<std::byte*>(source.data());  // a block is a view for both directions; nothing writes through this one
-  return unstage(packed_block(data, destination.sizes, destination.element_bytes), {}, {}, DType::u8, destination, nullptr,
-                 std::move(owner), stream);
+  const UnstageItem item{.source = packed_block(data, destination.sizes, destination.element_bytes), .destination = destination};
+  return unstage({&item, 1}, std::move(owner), stream);
 }
 
 inline Status Device::digest(const StridedBlock& block, const Box& box, const Dims& shape, DType dtype, TensorDigest* out,
                              std::shared_ptr<void> owner, StreamId stream) {
-  return stage(block, box, shape, dtype, {}, out, std::move(owner), stream);
+  const StageItem item{block, box, shape, dtype, {}, out};
+  return stage({&item, 1}, std::move(owner), stream);
 }
 
 }  // namespace holdfast::port

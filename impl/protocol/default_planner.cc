@@ -85,7 +85,7 @@ Status DefaultLoadPlanner::load_tensor(const ReadItem& item, const std::vector<P
     Box box{to.shard->box.offset, part.memory.sizes};
     for (std::size_t d = 0; d < at.size(); ++d) box.offset[d] += at[d];
     StridedBlock destination = narrow(to.shard->memory, at, part.memory.sizes);
-    uploads_.push_back({part.memory, std::move(destination), std::move(box), to.entry->shape, to.entry->dtype});
+    uploads_.push_back({part.memory, std::move(box), to.entry->shape, to.entry->dtype, std::move(destination)});
   }
   if (owners_.empty() || owners_.back() != owner) owners_.push_back(std::move(owner));
   return {};

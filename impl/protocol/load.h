@@ -27,6 +27,10 @@ struct LoadOptions {
   bool all_of_checkpoint = false;  ///< a selected key of the checkpoint for which no rank has a place is an error
   port::Duration deadline = std::chrono::minutes(2);  ///< of the whole load, from the call
   ReadingOptions reading = {};
+  /// Of what several ranks want, one reads and verifies each byte and sends it to the others over the data plane. No effect with a planner or reader of the caller's own.
+  bool share_reads = false;
+  /// A stream of the session's device on which the trainer has enqueued work that still uses the tensors: they are written after what was enqueued before the call.
+  std::optional<port::StreamId> after = {};
   /// The session keeps so much of the staging memory for its next save or load; the rest is freed.
   std::uint64_t staging_keep_bytes = 64 << 20;
   std::shared_ptr<LoadPlanner> planner = nullptr;  ///< null: DefaultLoadPlanner

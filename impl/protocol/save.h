@@ -1,6 +1,7 @@
 // save(): one checkpoint of the whole job, all of it or nothing. README.md of this folder numbers the steps.
 #pragma once
 
+#include <limits>
 #include <memory>
 #include <optional>
 #include <string>
@@ -16,6 +17,13 @@
 
 namespace holdfast::protocol {
 
+/// Where async_save copies the tensors to before it returns.
+enum class Snapshot : std::uint8_t {
+  staging,  ///< host memory, from which they are written
+  /// Memory of the device, as far as a rank's part lies there and fits; staged and written from there after the call has returned. Else staging, and Saved says so.
+  device,
+};
+
 struct SaveOptions {
   Step step;
   port::Duration deadline = std::chrono::minutes(2);  ///< of the whole save, from the call
@@ -24,7 +32,12 @@ struct SaveOptions {
   /// Host memory that staging may take, from the session's pool; never more is held, and what is larger streams through it. None: for async_save enough for this
   /// rank's whole part, for save as much as keeps the storage busy.
   std::optional<std::uint64_t> staging_budget_bytes = {};
-  KeyMap keys = {};                         ///< what the keys of `state` are called in the checkpoint
+  /// A stream of the session's device (CudaDevice::view_stream) on which the trainer has enqueued the work that writes the tensors: they are read after what was
+  /// enqueued before the call. None: they already hold their values.
+  std::optional<port::StreamId> after = {};
+  Snapshot snapshot = Snapshot::staging;
+  std::uint64_t snapshot_bytes_max = std::numeric_limits<std::uint64_t>::max();  ///< of device memory, of this rank
+  KeyMap keys = {};                                                              ///< what the keys of `state` are called in the checkpoint
   std::optional<Structure> structure = {};  ///< of a state that flatten() made: stored, so that load_new() can give the tree back
   Replicas replicas = Replicas::trust;
   /// A save whose plan depends on nothing that has changed since an earlier save of this session uses that one's plan. No effect with a planner or writer of
@@ -39,7 +52,8 @@ struct Saved {
   std::uint64_t sequence = 0;
   /// On every rank: rules of `keys` that renamed nothing, replicas that differ. On the coordinator: what could not be tidied up after the commit.
   std::vector<std::string> warnings;
-  bool plan_was_cached = false;  ///< the same on every rank
+  bool plan_was_cached = false;           ///< the same on every rank
+  Snapshot snapshot = Snapshot::staging;  ///< of this rank
 };
 
 template <typename T>

@@ -131,15 +131,12 @@ Status Stager::stage(const format::SegmentLayout& layout, std::span<const Stride
     const ByteSpan group = into.first(bytes);
     const std::vector<Part> parts = parts_of(layout, memory, begin, group);
     const auto kept = std::make_shared<Kept>(Kept{owner, std::vector<TensorDigest>(parts.size())});
-    const auto enqueue = [&]() -> Status {
-      for (std::size_t i = 0; i < parts.size(); ++i) {
-        const format::SegmentTensor& tensor = layout.tensors[parts[i].tensor];
-        TRY(env_->device.stage(parts[i].memory, parts[i].box, tensor.shape, tensor.dtype, parts[i].staging, &kept->digests[i], kept,
-                               stream_));
-      }
-      return {};
-    };
-    TRY(finish(*env_, stream_, enqueue(), deadline_));
+    std::vector<port::StageItem> items;
+    for (std::size_t i = 0; i < parts.size(); ++i) {
+      const format::SegmentTensor& tensor = layout.tensors[parts[i].tensor];
+      items.push_back({parts[i].memory, parts[i].box, tensor.shape, tensor.dtype, parts[i].staging, &kept->digests[i]});
+    }
+    TRY(finish(*env_, stream_, env_->device.stage(items, kept, stream_), deadline_));
     for (std::size_t i = 0; i < parts.size(); ++i) {
       const Part& part = parts[i];
       const format::SegmentTensor& tensor = layout.tensors[part.tensor];
@@ -163,22 +160,17 @@ Status Stager::stage(const format::SegmentLayout& layout, std::span<const Stride
 
 namespace {
 
-Status upload_here(const port::Env& env, std::span<const Upload> parts, std::shared_ptr<const void> owner, port::Deadline deadline) {
+Status upload_here(const port::Env& env, std::span<Upload> parts, std::shared_ptr<const void> owner, port::Deadline deadline) {
   struct Kept {
     std::shared_ptr<const void> staging;
     std::vector<TensorDigest> digests;
   };
   const auto kept = std::make_shared<Kept>(Kept{std::move(owner), std::vector<TensorDigest>(parts.size())});
+  for (std::size_t i = 0; i < parts.size(); ++i) {
+    if (parts[i].destination.kind == MemoryKind::device) parts[i].digest = &kept->digests[i];
+  }
   const port::StreamId stream = TRY(env.device.create_stream());
-  const auto enqueue = [&]() -> Status {
-    for (std::size_t i = 0; i < parts.size(); ++i) {
-      const Upload& part = parts[i];
-      TensorDigest* digest = part.destination.kind == MemoryKind::device ? &kept->digests[i] : nullptr;
-      TRY(env.device.unstage(part.source, part.box, part.shape, part.dtype, part.destination, digest, kept, stream));
-    }
-    return {};
-  };
-  const Status done = finish(env, stream, enqueue(), deadline);
+  const Status done = finish(env, stream, env.device.unstage(parts, kept, stream), deadline);
   env.device.destroy_stream(stream);
   TRY(done);
   for (std::size_t i = 0; i < parts.size(); ++i) {
@@ -211,7 +203,7 @@ std::array<std::vector<Upload>, 2> halves(const std::vector<Upload>& parts, std:
         sizes[outer] = end - begin;
         Box box{part.box.offset, sizes};
         box.offset[outer] += begin;
-        to.push_back({narrow(part.source, offset, sizes), narrow(part.destination, offset, sizes), box, part.shape, part.dtype});
+        to.push_back({narrow(part.source, offset, sizes), box, part.shape, part.dtype, narrow(part.destination, offset, sizes)});
       };
       add(cut[0], 0, first);
       add(cut[1], first, size);

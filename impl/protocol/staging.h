@@ -45,14 +45,8 @@ class Stager {
   port::Deadline deadline_;
 };
 
-/// A part of a tensor on its way from staging to where it belongs.
-struct Upload {
-  StridedBlock source;  ///< in staging
-  StridedBlock destination;
-  Box box;  ///< of the whole tensor
-  Dims shape;
-  DType dtype = DType::u8;
-};
+/// A part of a tensor on its way from staging to where it belongs, without a digest.
+using Upload = port::UnstageItem;
 
 /// Copies every part to its destination; where that is device memory, checks the destination's digest against that of the source. Above
 /// `alone_bytes_max` of host memory a task helps. Blocks until done; `owner` keeps the sources for copies that outlive a timeout, which are then unfinished work.

@@ -161,36 +161,42 @@ Status Mover::lay_out(Window& window) const {
 /// Into the memory that is sent; what stays in this rank goes straight to where it would have come.
 Status Mover::pack(const Window& window, port::Deadline deadline) {
   port::Device& device = session_.env().device;
+  std::vector<port::StageItem> staged;
+  std::vector<port::UnstageItem> onward;
+  for (const Place& place : window.places) {
+    if (!place.source) continue;
+    const End& end = *place.source;
+    const ByteSpan buffer = place.in(memory_->buffer);
+    const bool bounced = memory_->bounces(end.memory);
+    const ByteSpan packed = bounced ? place.in(memory_->bounce) : buffer;
+    staged.push_back({end.memory, place.move->box, end.tensor->shape, end.tensor->dtype, packed, place.sent});
+    if (!bounced) continue;
+    MARK("transfer.bounced");
+    onward.push_back({.source = as_block(packed, MemoryKind::host), .destination = as_block(buffer, memory_->buffer.kind)});
+  }
   const auto enqueue = [&]() -> Status {
-    for (const Place& place : window.places) {
-      if (!place.source) continue;
-      const End& end = *place.source;
-      const ByteSpan buffer = place.in(memory_->buffer);
-      const bool bounced = memory_->bounces(end.memory);
-      const ByteSpan packed = bounced ? place.in(memory_->bounce) : buffer;
-      TRY(device.stage(end.memory, place.move->box, end.tensor->shape, end.tensor->dtype, packed, place.sent, memory_, stream_));
-      if (!bounced) continue;
-      MARK("transfer.bounced");
-      TRY(device.copy_in(packed, memory_, as_block(buffer, memory_->buffer.kind), stream_));
-    }
-    return {};
+    TRY(device.stage(staged, memory_, stream_));
+    return device.unstage(onward, memory_, stream_);
   };
   return finish(session_.env(), stream_, enqueue(), deadline);
 }
 
 Status Mover::unpack(const Window& window, port::Deadline deadline) {
   port::Device& device = session_.env().device;
+  std::vector<port::StageItem> arrived;
+  std::vector<port::UnstageItem> unstaged;
+  for (const Place& place : window.places) {
+    if (!place.destination) continue;
+    const End& end = *place.destination;
+    const bool bounced = memory_->bounces(end.memory);
+    const port::Buffer& from = bounced ? memory_->bounce : memory_->buffer;
+    if (bounced) arrived.push_back({.source = as_block(place.in(memory_->buffer), memory_->buffer.kind), .destination = place.in(from)});
+    const StridedBlock packed = packed_block(place.in(from).data(), place.move->box.size, end.memory.element_bytes, from.kind);
+    unstaged.push_back({packed, place.move->box, end.tensor->shape, end.tensor->dtype, end.memory, place.received});
+  }
   const auto enqueue = [&]() -> Status {
-    for (const Place& place : window.places) {
-      if (!place.destination) continue;
-      const End& end = *place.destination;
-      const bool bounced = memory_->bounces(end.memory);
-      const port::Buffer& from = bounced ? memory_->bounce : memory_->buffer;
-      if (bounced) TRY(device.copy_out(as_block(place.in(memory_->buffer), memory_->buffer.kind), place.in(from), memory_, stream_));
-      const StridedBlock packed = packed_block(place.in(from).data(), place.move->box.size, end.memory.element_bytes, from.kind);
-      TRY(device.unstage(packed, place.move->box, end.tensor->shape, end.tensor->dtype, end.memory, place.received, memory_, stream_));
-    }
-    return {};
+    TRY(device.stage(arrived, memory_, stream_));
+    return device.unstage(unstaged, memory_, stream_);
   };
   return finish(session_.env(), stream_, enqueue(), deadline);
 }

@@ -2,6 +2,7 @@
 #include <CLI/CLI.hpp>
 #include <chrono>
 #include <cstdio>
+#include <functional>
 #include <nlohmann/json.hpp>
 #include <string>
 
@@ -53,13 +54,40 @@ bool runs_in(const Property& property, const std::string& world) {
   return std::ranges::find(property.worlds, world) != property.worlds.end();
 }
 
+/// What one draw leaves to chance, that a mark is reached or a mutant is caught, is missed only when so many draws miss it.
+constexpr std::uint64_t draws_max = 4;
+
+/// The draw after `draws` others.
+gen::DrawOptions another(gen::DrawOptions draw, std::uint64_t draws) {
+  draw.seed += draws * 0x9e3779b97f4a7c15;
+  return draw;
+}
+
 /// A check that passed without reaching its marks has shown nothing.
-void require_marks(const Property& property, const std::map<std::string, std::uint64_t>& before, gen::Outcome& outcome) {
+std::string missed_mark(const Property& property, const std::map<std::string, std::uint64_t>& before) {
   const auto after = mark_hits();
   for (const std::string& mark : property.marks) {
     const auto hits = [&](const auto& marks) { return marks.contains(mark) ? marks.at(mark) : 0; };
-    if (outcome.failure.empty() && hits(after) == hits(before)) outcome.failure = "NOT EXERCISED: the mark " + mark + " was not reached";
+    if (hits(after) == hits(before)) return mark;
   }
+  return {};
+}
+
+/// Checks on until every mark was reached.
+gen::Outcome check_to_marks(const Property& property, const gen::DrawOptions& draw,
+                            const std::function<gen::Outcome(const gen::DrawOptions&)>& check) {
+  const auto before = mark_hits();
+  gen::Outcome outcome = check(draw);
+  std::string missed = missed_mark(property, before);
+  for (std::uint64_t draws = 1; outcome.failure.empty() && !missed.empty() && draws < draws_max; ++draws) {
+    gen::Outcome more = check(another(draw, draws));
+    more.cases += outcome.cases;
+    outcome = std::move(more);
+    missed = missed_mark(property, before);
+  }
+  if (outcome.failure.empty() && !missed.empty())
+    outcome.failure = fmt::format("NOT EXERCISED: the mark {} was not reached in {} draws", missed, draws_max);
+  return outcome;
 }
 
 std::string replay_command(const Property& property, const Arguments& arguments) {
@@ -109,11 +137,12 @@ Status publish(Report& report, const Arguments& arguments, double seconds) {
 
 void run_property(const Property& property, World& world, const Arguments& arguments, Report& report) {
   const auto start = std::chrono::steady_clock::now();
-  const auto marks_before = mark_hits();
   EnginesCompared engines;
-  gen::Outcome outcome =
-      arguments.compare_engines ? check_on_both_engines(property, world, arguments.draw, engines) : property.check(world, arguments.draw);
-  if (arguments.draw.cases >= 100 && world.ranks_max() >= ranks_for_marks) require_marks(property, marks_before, outcome);
+  const auto check = [&](const gen::DrawOptions& draw) {
+    return arguments.compare_engines ? check_on_both_engines(property, world, draw, engines) : property.check(world, draw);
+  };
+  const bool wants_marks = arguments.draw.cases >= 100 && world.ranks_max() >= ranks_for_marks;
+  const gen::Outcome outcome = wants_marks ? check_to_marks(property, arguments.draw, check) : check(arguments.draw);
   const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   const bool passed = outcome.failure.empty();
   (passed ? report.passed : report.failed) += 1;
@@ -255,7 +284,7 @@ Exit kill_mutants(World& world, const Arguments& arguments) {
   draw.shrink =
       false;  // that a mutant is caught is all that is asked; where it makes ranks wait, each smaller case would take their deadlines again
   std::size_t killed = 0, tried = 0;
-  std::map<std::string, gen::Outcome> without;  // how each property does when no mutant is active
+  std::map<std::pair<std::string, std::uint64_t>, gen::Outcome> without;  // how each property does in each draw when no mutant is active
   std::string cause;
   const auto property_of = [](std::string_view id) {
     return *std::ranges::find_if(catalogue(), [&](const Property& property) { return property.id == id; });
@@ -264,14 +293,21 @@ Exit kill_mutants(World& world, const Arguments& arguments) {
     if (std::ranges::find(mutant.worlds, arguments.world) == mutant.worlds.end()) continue;
     ++tried;
     const Property property = property_of(mutant.property);
-    if (!without.contains(property.id)) without[property.id] = property.check(world, draw);
-    const gen::Outcome& healthy = without[property.id];
-    holdfast::mutants::activate(mutant.id);
-    const gen::Outcome sick = property.check(world, draw);
-    holdfast::mutants::activate("");
+    gen::Outcome healthy, sick;
+    std::uint64_t draws = 0;
+    while (healthy.failure.empty() && sick.failure.empty() && draws < draws_max) {
+      const gen::DrawOptions drawn = another(draw, draws++);
+      const auto [known, first] = without.try_emplace({property.id, drawn.seed});
+      if (first) known->second = property.check(world, drawn);
+      healthy = known->second;
+      holdfast::mutants::activate(mutant.id);
+      sick = property.check(world, drawn);
+      holdfast::mutants::activate("");
+    }
     const bool dies = healthy.failure.empty() && !sick.failure.empty();
     killed += dies;
-    fmt::print("{} {:38} {:3} {:18} {}\n     {}\n", dies ? "dead " : "ALIVE", mutant.id, mutant.invariant, mutant.property, mutant.what,
+    fmt::print("{} {:38} {:3} {:18} {}{}\n     {}\n", dies ? "dead " : "ALIVE", mutant.id, mutant.invariant, mutant.property, mutant.what,
+               draws > 1 ? fmt::format(" ({} draws)", draws) : "",
                !healthy.failure.empty() ? "the property fails without it: " + healthy.failure : sick.failure);
     std::fflush(stdout);
     if (!dies && cause.empty()) cause = fmt::format("FAIL mutant={} is not caught by {}", mutant.id, mutant.property);

@@ -139,11 +139,13 @@ Result<std::string> devices_give_back(Trial& trial) {
   const auto kept = std::make_shared<std::pair<std::shared_ptr<void>, std::shared_ptr<DeviceDigests>>>(staging.owner, digests);
   const OpenStream stream = TRY(OpenStream::open(env.device));
   const port::TimePoint begin = env.clock.now();
-  TRY(env.device.unstage(source, whole, block.sizes, DType::u8, block, &digests->in, kept, stream.id()));
+  const port::UnstageItem in{source, whole, block.sizes, DType::u8, block, &digests->in};
+  TRY(env.device.unstage({&in, 1}, kept, stream.id()));
   TRY(wait_for(env, stream.id(), deadline));
   const port::TimePoint between = env.clock.now();
   std::ranges::fill(staging.bytes, std::byte{0});
-  TRY(env.device.stage(block, whole, block.sizes, DType::u8, staging.bytes, &digests->out, kept, stream.id()));
+  const port::StageItem out{block, whole, block.sizes, DType::u8, staging.bytes, &digests->out};
+  TRY(env.device.stage({&out, 1}, kept, stream.id()));
   TRY(wait_for(env, stream.id(), deadline));
   const port::TimePoint end = env.clock.now();
   TRY(expect_pattern(staging.bytes, trial.self(), trial.self(), "device memory, read back"));

@@ -55,13 +55,11 @@ class ContextDevice : public port::Device {
   void destroy_stream(port::StreamId stream) override {
     in([&] { device_->destroy_stream(stream); });
   }
-  Status stage(const StridedBlock& source, const Box& box, const Dims& shape, DType dtype, ByteSpan destination, TensorDigest* digest,
-               std::shared_ptr<void> owner, port::StreamId stream) override {
-    return in([&] { return device_->stage(source, box, shape, dtype, destination, digest, std::move(owner), stream); });
+  Status stage(std::span<const port::StageItem> items, std::shared_ptr<void> owner, port::StreamId stream) override {
+    return in([&] { return device_->stage(items, std::move(owner), stream); });
   }
-  Status unstage(const StridedBlock& source, const Box& box, const Dims& shape, DType dtype, const StridedBlock& destination,
-                 TensorDigest* digest, std::shared_ptr<const void> owner, port::StreamId stream) override {
-    return in([&] { return device_->unstage(source, box, shape, dtype, destination, digest, std::move(owner), stream); });
+  Status unstage(std::span<const port::UnstageItem> items, std::shared_ptr<const void> owner, port::StreamId stream) override {
+    return in([&] { return device_->unstage(items, std::move(owner), stream); });
   }
   Result<port::EventId> record(port::StreamId stream) override {
     return in([&] { return device_->record(stream); });

@@ -98,9 +98,11 @@ Status check_staging(Device& device, Clock& clock, StreamId stream, const Geomet
     TensorDigest arrived, left;
   };
   const auto kept = std::make_shared<Kept>();
-  TRY(device.unstage(source, box, geometry.whole, dtype, block, &kept->arrived, up.owner, stream));
+  const UnstageItem in{source, box, geometry.whole, dtype, block, &kept->arrived};
+  TRY(device.unstage({&in, 1}, up.owner, stream));
   kept->staging = TRY(device.allocate_staging(block.bytes()));
-  TRY(device.stage(block, box, geometry.whole, dtype, kept->staging.bytes, &kept->left, kept, stream));
+  const StageItem out{block, box, geometry.whole, dtype, kept->staging.bytes, &kept->left};
+  TRY(device.stage({&out, 1}, kept, stream));
   TRY(finish(device, clock, stream));
   Bytes packed(block.bytes());
   copy_block(source, packed_block(packed.data(), geometry.size, element));
@@ -134,7 +136,8 @@ Status refuses_unequal_sizes(Device& device, Clock& clock) {
   TRY(expect_error(device.copy_out(block, staging.bytes.first(7), staging.owner, stream), ErrorCode::invalid_argument));
   TRY(expect_error(device.copy_in(staging.bytes.first(7), staging.owner, block, stream), ErrorCode::invalid_argument));
   const StridedBlock two_by_four = packed_block(staging.bytes.data(), {2, 4}, 1);
-  TRY(expect_error(device.unstage(two_by_four, {}, {}, DType::u8, block, nullptr, staging.owner, stream), ErrorCode::invalid_argument));
+  const UnstageItem reshaped{.source = two_by_four, .destination = block};
+  TRY(expect_error(device.unstage({&reshaped, 1}, staging.owner, stream), ErrorCode::invalid_argument));
   TRY(finish(device, clock, stream));
   device.destroy_stream(stream);
   return {};

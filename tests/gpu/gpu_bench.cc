@@ -123,8 +123,8 @@ class Bench {
     const std::int64_t columns = request_.quick ? 64 : 4096;
     const Dims shape{static_cast<std::int64_t>(sizes_.large / 2) / columns, columns};
     const StridedBlock half = narrow(packed_block(memory.bytes.data(), shape, 2, MemoryKind::device), {0, 0}, {shape[0], columns / 2});
-    const double seconds =
-        TRY(time(within_batch, [&] { return device_.stage(half, {}, {}, DType::bf16, to.bytes, nullptr, to.owner, stream_); }));
+    const port::StageItem item{.source = half, .destination = to.bytes};
+    const double seconds = TRY(time(within_batch, [&] { return device_.stage({&item, 1}, to.owner, stream_); }));
     report("pack columns", gb_per_s(sizes_.large / 2, seconds), "GB/s", within_, sizes_.large / 2, "bf16");
     return {};
   }
@@ -135,8 +135,8 @@ class Bench {
     const Dims shape{static_cast<std::int64_t>(sizes_.large / 4)};
     const StridedBlock block = packed_block(memory.bytes.data(), shape, 4, MemoryKind::device);
     const auto kept = std::make_shared<std::pair<std::shared_ptr<void>, TensorDigest>>(to.owner, TensorDigest{});
-    const double seconds =
-        TRY(time(out_batch, [&] { return device_.stage(block, {{0}, shape}, shape, DType::f32, to.bytes, &kept->second, kept, stream_); }));
+    const port::StageItem item{block, {{0}, shape}, shape, DType::f32, to.bytes, &kept->second};
+    const double seconds = TRY(time(out_batch, [&] { return device_.stage({&item, 1}, kept, stream_); }));
     report("stage", gb_per_s(sizes_.large, seconds), "GB/s", out_, sizes_.large, "f32");
     return {};
   }
@@ -148,14 +148,12 @@ class Bench {
     const Dims shape{static_cast<std::int64_t>(sizes_.small / 2)};
     const auto digests = std::make_shared<std::vector<TensorDigest>>(sizes_.count);
     const auto kept = std::make_shared<std::pair<std::shared_ptr<void>, std::shared_ptr<void>>>(to.owner, digests);
-    const double seconds = TRY(time(out_batch, [&]() -> Status {
-      for (std::size_t i = 0; i < sizes_.count; ++i) {
-        const StridedBlock block = packed_block(memory.bytes.data() + i * sizes_.small, shape, 2, MemoryKind::device);
-        TRY(device_.stage(block, {{0}, shape}, shape, DType::bf16, to.bytes.subspan(i * sizes_.small, sizes_.small), &(*digests)[i], kept,
-                          stream_));
-      }
-      return {};
-    }));
+    std::vector<port::StageItem> items;
+    for (std::size_t i = 0; i < sizes_.count; ++i) {
+      const StridedBlock block = packed_block(memory.bytes.data() + i * sizes_.small, shape, 2, MemoryKind::device);
+      items.push_back({block, {{0}, shape}, shape, DType::bf16, to.bytes.subspan(i * sizes_.small, sizes_.small), &(*digests)[i]});
+    }
+    const double seconds = TRY(time(out_batch, [&] { return device_.stage(items, kept, stream_); }));
     report(fmt::format("stage {} tensors of {}", sizes_.count, sizes_.small), gb_per_s(bytes, seconds), "GB/s", out_, bytes, "bf16");
     report("stage a small tensor", seconds / static_cast<double>(sizes_.count) * 1e6, "us", {}, sizes_.small, "bf16");
     return {};

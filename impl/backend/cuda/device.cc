@@ -43,10 +43,8 @@ class Device final : public CudaDevice {
   Result<port::StreamId> create_stream() override;
   Result<port::StreamId> view_stream(void* cuda_stream) override;
   void destroy_stream(port::StreamId stream) override;
-  Status stage(const StridedBlock& source, const Box& box, const Dims& shape, DType dtype, ByteSpan destination, TensorDigest* digest,
-               std::shared_ptr<void> owner, port::StreamId stream) override;
-  Status unstage(const StridedBlock& source, const Box& box, const Dims& shape, DType dtype, const StridedBlock& destination,
-                 TensorDigest* digest, std::shared_ptr<const void> owner, port::StreamId stream) override;
+  Status stage(std::span<const port::StageItem> items, std::shared_ptr<void> owner, port::StreamId stream) override;
+  Status unstage(std::span<const port::UnstageItem> items, std::shared_ptr<const void> owner, port::StreamId stream) override;
   Result<port::EventId> record(port::StreamId stream) override;
   void destroy_event(port::EventId event) override;
   Status wait(port::StreamId stream, port::EventId event) override;
@@ -61,6 +59,8 @@ class Device final : public CudaDevice {
   Result<bool> query(port::EventId id);
   /// Takes back what the work before a completed event no longer needs.
   void end_operations(const Event& completed, Ended& ended);
+  Status stage(const port::StageItem& item, const std::shared_ptr<void>& owner, Stream& on);
+  Status unstage(const port::UnstageItem& item, std::shared_ptr<const void> owner, Stream& on);
   Status digest_on_device(Stream& on, const StridedBlock& block, const Box& box, const Dims& shape, DType dtype, TensorDigest* out);
   Result<DigestSlot> take_slot(const Site& site);
   /// Drops the closed streams whose work has ended.
@@ -178,18 +178,25 @@ void check_digest(const StridedBlock& block, const Box& box, const Dims& shape, 
         "digest of box {} of {} in a tensor of shape {}", to_string(box), to_string(dtype), to_string({shape.data(), shape.size()}));
 }
 
-Status Device::stage(const StridedBlock& source, const Box& box, const Dims& shape, DType dtype, ByteSpan destination, TensorDigest* digest,
-                     std::shared_ptr<void> owner, port::StreamId id) {
-  TRY(port::check_stage(source, destination));
-  if (digest) check_digest(source, box, shape, dtype);
+Status Device::stage(std::span<const port::StageItem> items, std::shared_ptr<void> owner, port::StreamId id) {
+  for (const port::StageItem& item : items) {
+    TRY(port::check(item));
+    if (item.digest) check_digest(item.source, item.box, item.shape, item.dtype);
+  }
   const std::lock_guard lock(mutex_);
   Stream& on = stream(id);
+  for (const port::StageItem& item : items) TRY(stage(item, owner, on));
+  return {};
+}
+
+Status Device::stage(const port::StageItem& item, const std::shared_ptr<void>& owner, Stream& on) {
+  const auto& [source, box, shape, dtype, destination, digest] = item;
   if (destination.empty() && !digest) return {};
   OnDevice here;
   if (MUTATE("cuda.device_not_set", true, digest == nullptr)) TRY(enter(here));
-  on.begin(fmt::format("stage of {} bytes", source.bytes()), std::move(owner));
+  on.begin(fmt::format("stage of {} bytes", source.bytes()), owner);
   if (source.kind == MemoryKind::host || source.bytes() == 0) {
-    return on.run_on_host([=] { pack_and_digest(source, box, shape, dtype, destination, digest); });
+    return on.run_on_host([item] { pack_and_digest(item.source, item.box, item.shape, item.dtype, item.destination, item.digest); });
   }
   if (digest) TRY(digest_on_device(on, source, box, shape, dtype, digest));
   if (destination.empty()) return {};
@@ -206,20 +213,29 @@ Result<StridedBlock> pack(const StridedBlock& source, const Site& site, std::sha
   return block;
 }
 
-Status Device::unstage(const StridedBlock& source, const Box& box, const Dims& shape, DType dtype, const StridedBlock& destination,
-                       TensorDigest* digest, std::shared_ptr<const void> owner, port::StreamId id) {
-  TRY(port::check_unstage(source, destination));
-  if (digest) check_digest(destination, box, shape, dtype);
+Status Device::unstage(std::span<const port::UnstageItem> items, std::shared_ptr<const void> owner, port::StreamId id) {
+  for (const port::UnstageItem& item : items) {
+    TRY(port::check(item));
+    if (item.digest) check_digest(item.destination, item.box, item.shape, item.dtype);
+  }
   const std::lock_guard lock(mutex_);
   Stream& on = stream(id);
+  for (const port::UnstageItem& item : items) TRY(unstage(item, owner, on));
+  return {};
+}
+
+Status Device::unstage(const port::UnstageItem& item, std::shared_ptr<const void> owner, Stream& on) {
+  const auto& [source, box, shape, dtype, destination, digest] = item;
   if (source.bytes() == 0 && !digest) return {};
   OnDevice here;
   TRY(enter(here));
   const bool by_host = destination.kind == MemoryKind::host || source.bytes() == 0;
   StridedBlock from = source;
-  if (!by_host) from = TRY(pack(source, site(id), owner));
+  if (!by_host) from = TRY(pack(source, on.site(), owner));
   on.begin(fmt::format("unstage of {} bytes", source.bytes()), std::move(owner));
-  if (by_host) return on.run_on_host([=] { copy_and_digest(source, box, shape, dtype, destination, digest); });
+  if (by_host) {
+    return on.run_on_host([item] { copy_and_digest(item.source, item.box, item.shape, item.dtype, item.destination, item.digest); });
+  }
   TRY(on.scatter(byte_dimensions(destination), destination.data, from.data));
   return digest ? digest_on_device(on, destination, box, shape, dtype, digest) : Status();
 }

@@ -143,27 +143,31 @@ Status HostDevice::enqueue(port::StreamId id, std::function<void()> work) {
   return {};
 }
 
-Status HostDevice::stage(const StridedBlock& source, const Box& box, const Dims& shape, DType dtype, ByteSpan destination,
-                         TensorDigest* digest, std::shared_ptr<void> owner, port::StreamId stream) {
-  TRY(port::check_stage(source, destination));
+Status HostDevice::stage(std::span<const port::StageItem> items, std::shared_ptr<void> owner, port::StreamId stream) {
+  for (const port::StageItem& item : items) TRY(port::check(item));
+  const auto run = [](const port::StageItem& item) {
+    pack_and_digest(on_host(item.source), item.box, item.shape, item.dtype, item.destination, item.digest);
+  };
   if (run_now(stream)) {
-    pack_and_digest(on_host(source), box, shape, dtype, destination, digest);
+    std::ranges::for_each(items, run);
     return {};
   }
-  return enqueue(stream, [from = on_host(source), box, shape, dtype, destination, digest, kept = std::move(owner)] {
-    pack_and_digest(from, box, shape, dtype, destination, digest);
+  return enqueue(stream, [run, kept_items = std::vector(items.begin(), items.end()), kept = std::move(owner)] {
+    std::ranges::for_each(kept_items, run);
   });
 }
 
-Status HostDevice::unstage(const StridedBlock& source, const Box& box, const Dims& shape, DType dtype, const StridedBlock& destination,
-                           TensorDigest* digest, std::shared_ptr<const void> owner, port::StreamId stream) {
-  TRY(port::check_unstage(source, destination));
+Status HostDevice::unstage(std::span<const port::UnstageItem> items, std::shared_ptr<const void> owner, port::StreamId stream) {
+  for (const port::UnstageItem& item : items) TRY(port::check(item));
+  const auto run = [](const port::UnstageItem& item) {
+    copy_and_digest(item.source, item.box, item.shape, item.dtype, on_host(item.destination), item.digest);
+  };
   if (run_now(stream)) {
-    copy_and_digest(source, box, shape, dtype, on_host(destination), digest);
+    std::ranges::for_each(items, run);
     return {};
   }
-  return enqueue(stream, [from = source, box, shape, dtype, to = on_host(destination), digest, kept = std::move(owner)] {
-    copy_and_digest(from, box, shape, dtype, to, digest);
+  return enqueue(stream, [run, kept_items = std::vector(items.begin(), items.end()), kept = std::move(owner)] {
+    std::ranges::for_each(kept_items, run);
   });
 }
 

@@ -35,10 +35,8 @@ class HostDevice : public port::Device {
   Result<port::Buffer> allocate_device(std::size_t bytes) override;
   Result<port::StreamId> create_stream() override;
   void destroy_stream(port::StreamId stream) override;
-  Status stage(const StridedBlock& source, const Box& box, const Dims& shape, DType dtype, ByteSpan destination, TensorDigest* digest,
-               std::shared_ptr<void> owner, port::StreamId stream) override;
-  Status unstage(const StridedBlock& source, const Box& box, const Dims& shape, DType dtype, const StridedBlock& destination,
-                 TensorDigest* digest, std::shared_ptr<const void> owner, port::StreamId stream) override;
+  Status stage(std::span<const port::StageItem> items, std::shared_ptr<void> owner, port::StreamId stream) override;
+  Status unstage(std::span<const port::UnstageItem> items, std::shared_ptr<const void> owner, port::StreamId stream) override;
   Result<port::EventId> record(port::StreamId stream) override;
   void destroy_event(port::EventId event) override;
   Status wait(port::StreamId stream, port::EventId event) override;

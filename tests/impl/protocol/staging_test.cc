@@ -183,8 +183,8 @@ TEST_F(Staging, PlacesTheSameBytesAloneAndInTwoTasks) {
       for (std::size_t i = 0; i < shape.bytes(); ++i) sources.back()[i] = static_cast<std::byte>(i * 7 + sources.size());
     }
     for (std::size_t i = 0; i < sizes.size(); ++i) {
-      parts.push_back({packed_block(sources[i].data(), sizes[i], 1), packed_block(destinations[i].data(), sizes[i], 1), whole(sizes[i]),
-                       sizes[i], DType::u8});
+      parts.push_back({packed_block(sources[i].data(), sizes[i], 1), whole(sizes[i]), sizes[i], DType::u8,
+                       packed_block(destinations[i].data(), sizes[i], 1)});
     }
     ASSERT_TRUE(upload(env, parts, nullptr, alone, soon()));
     EXPECT_EQ(destinations, sources) << alone;
