@@ -20,9 +20,11 @@ struct Faulty {
   std::uint64_t bit;
 };
 
-Faulty draw_fault(const TransferJob& job) {
+/// `at_once`: of the faults that make nobody wait.
+Faulty draw_fault(const TransferJob& job, bool at_once) {
   Draw draw(job.seed + 1);
-  const auto fault = draw.of({Fault::flip, Fault::device, Fault::abort, Fault::death, Fault::late});
+  const auto fault = at_once ? draw.of({Fault::flip, Fault::device, Fault::abort})
+                             : draw.of({Fault::flip, Fault::device, Fault::abort, Fault::death, Fault::late});
   const std::uint64_t calls = fault == Fault::device ? 60 : 8;
   return {Rank{draw.below(job.ranks)}, fault, draw.below<std::uint64_t>(1 + draw.below(calls)), draw.below<std::uint64_t>(1 << 20)};
 }
@@ -110,10 +112,10 @@ Wrong push(const port::Env& real, Rank rank, const TransferJob& job, const Fault
   return std::nullopt;
 }
 
-Wrong names_the_victim(World& world, const gen::DrawnCase& drawn) {
+Wrong names_the_victim(World& world, const gen::DrawnCase& drawn, bool at_once) {
   world.reset();
   const TransferJob job = transfer_job(world, drawn);
-  const Faulty faulty = draw_fault(job);
+  const Faulty faulty = draw_fault(job, at_once);
   return on_ranks(world, job.ranks, job.seed, [&](const port::Env& env, Rank rank) { return push(env, rank, job, faulty); });
 }
 
@@ -127,11 +129,20 @@ std::vector<Property> transfer_fault_properties() {
        "that rank, and no other, by the deadline; or all is well, and every element is right.",
        {"sim"},
        [](World& world, const gen::DrawOptions& options) {
-         return gen::for_all(options, [&](const gen::DrawnCase& drawn) { return names_the_victim(world, drawn); });
+         return gen::for_all(options, [&](const gen::DrawnCase& drawn) { return names_the_victim(world, drawn, false); });
        },
        {"transfer_faults.flipped", "transfer_faults.device_failed", "transfer_faults.aborted", "transfer_faults.died",
         "transfer_faults.late", "transfer.exchanged_after_failure", "transfer.consequence_not_named"},
-       needs_virtual_time}};
+       needs_virtual_time},
+      {"transfer-blame",
+       "S4 L1 A1 A3",
+       "The same over real data planes, of the faults that make nobody wait: a flipped bit, a device that fails, a data plane that is aborted.",
+       {"threads", "procs"},
+       [](World& world, const gen::DrawOptions& options) {
+         return gen::for_all(options, [&](const gen::DrawnCase& drawn) { return names_the_victim(world, drawn, true); });
+       },
+       {"transfer_faults.flipped", "transfer_faults.device_failed", "transfer_faults.aborted"},
+       "asks for the data planes of threads and processes"}};
 }
 
 }  // namespace holdfast::properties

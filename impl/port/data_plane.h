@@ -25,7 +25,7 @@ class DataPlane {
   virtual MemoryKind memory() const { return MemoryKind::host; }
   /// Sends and receives as one group; returns when all of it is done. Every rank of the exchange calls it with the same name and sequence,
   /// and each send meets a receive of equal size (the k-th from a to b meets the k-th); a mismatch is invalid_argument on both sides.
-  /// Errors: peer_lost, timeout, aborted, invalid_argument, unsupported; on an error received bytes are unspecified.
+  /// Errors: peer_lost (or its plane was aborted), timeout, aborted, invalid_argument, unsupported; on an error received bytes are unspecified.
   virtual Status exchange(std::string_view name, std::uint64_t sequence, std::span<const Transfer> sends,
                           std::span<const Transfer> receives, Deadline deadline) = 0;
   /// Ends every exchange of this rank, now and later, with `aborted`.

@@ -86,6 +86,7 @@ const std::vector<Mutant>& mutants() {
       {"plan.transfer_overlap_ignored", "a transfer writes what it still has to read", "S4", "transfer-refusals"},
       {"transfer.wrong_source_offset", "a piece is read from where its shard begins", "S4", "transfer"},
       {"transfer.last_window_forgotten", "the last window of a transfer is not moved", "S4", "transfer"},
+      {"tcp.abort_of_peer_is_own", "a rank tells an abort of its peer's data plane as if it were its own", "A1", "transfer-blame", {"procs"}},
       {"transfer.digests_uncompared", "what was written is not compared with what was read", "S4", "transfer-faults"},
       {"format.manifest_digest_unchecked", "the manifest's own digest is not compared", "S4", "rule-damage"},
       {"format.padding_unchecked", "the padding of a segment header may hold anything", "S4", "rule-damage"},

@@ -85,7 +85,7 @@ std::optional<Error> Exchanges::hopeless(const std::string& label, const Post& o
   if (marked(left_, own.rank)) return error(ErrorCode::peer_lost, "{}: rank {} has left", label, own.rank);
   for (const Rank peer : own.open) {
     if (marked(left_, peer)) return error(ErrorCode::peer_lost, "{}: rank {} has left", label, peer);
-    if (marked(aborted_, peer)) return error(ErrorCode::aborted, "{}: rank {} aborted its data plane", label, peer);
+    if (marked(aborted_, peer)) return error(ErrorCode::peer_lost, "{}: rank {} aborted its data plane", label, peer);
   }
   return std::nullopt;
 }

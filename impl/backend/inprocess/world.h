@@ -16,7 +16,7 @@ struct InProcessOptions {
 /// is lost, delayed or reordered, and a send never blocks.
 ///
 /// Net: a tag that does not rise is a CHECK. DataPlane: ranks in the same exchange (name and sequence) meet pair by pair; whoever comes
-/// last copies. An exchange may include transfers to oneself. A peer that called abort() ends the exchanges that wait for it, `aborted`.
+/// last copies. An exchange may include transfers to oneself. A peer that called abort() ends the exchanges that wait for it, `peer_lost`.
 class InProcessWorld {
  public:
   explicit InProcessWorld(int world_size, InProcessOptions options = {});

@@ -91,7 +91,9 @@ Result<SharedBytes> Agreement::receive(Rank from, Kind kind, port::Deadline dead
   const auto found = message.empty() ? std::uint8_t{0} : std::to_integer<std::uint8_t>(message.view()[0]);
   if (found == static_cast<std::uint8_t>(kind)) return message.part(1, message.size() - 1);
   if (found == static_cast<std::uint8_t>(Kind::gave_up))
-    return fail(ErrorCode::aborted, "rank {} gave up: {}", from, as_text(message.view().subspan(1)));
+    return fail(ErrorCode::peer_lost, "rank {} gave up: {}", from, as_text(message.view().subspan(1)));
+  if (found == static_cast<std::uint8_t>(Kind::ran_out_of_time))
+    return fail(ErrorCode::timeout, "rank {} gave up: {}", from, as_text(message.view().subspan(1)));
   return fail(ErrorCode::corrupt, "message {} of rank {} is of kind {}; expected {}", received_[from] - 1, from, found,
               static_cast<int>(kind));
 }
@@ -103,7 +105,7 @@ Status Agreement::receive_from_each(const std::vector<Rank>& ranks, Kind kind, p
     const Result<SharedBytes> body = receive(rank, kind, deadline);
     if (body) {
       TRY(take(rank, body->view()));
-    } else if (body.error().code == ErrorCode::timeout) {
+    } else if (body.error().code == ErrorCode::timeout && clock_.now() >= deadline.at) {
       late.push_back(rank);
     } else {
       return fail(body.error());
@@ -238,13 +240,14 @@ Status Agreement::finish(port::Deadline deadline) {
 }
 
 void Agreement::give_up(const Error& reason, port::Deadline deadline) {
+  const Kind kind = reason.code == ErrorCode::timeout ? Kind::ran_out_of_time : Kind::gave_up;
   std::set<Rank> told(members_.begin(), members_.end());
   for (const auto& [peer, sizes] : peers_) told.insert(peer);
   told.erase(self());
   for (const Rank rank : told) {
     const port::TimePoint now = clock_.now();
     if (now >= deadline.at) return;
-    (void)send(rank, Kind::gave_up, as_bytes(reason.message), {std::min(deadline.at, now + slice)});
+    (void)send(rank, kind, as_bytes(reason.message), {std::min(deadline.at, now + slice)});
   }
 }
 

@@ -27,7 +27,7 @@ struct Agreed {
   std::uint64_t communicator = 0;  ///< the one that all of them hold; 0 when they do not hold the same
 };
 
-/// Used by one task. Errors of each call, besides its own: peer_lost, timeout; aborted when `stopped` says so or another rank gave up.
+/// Used by one task. Errors of each call, besides its own: timeout; peer_lost when another rank gave up, too (timeout, when that was why); aborted when `stopped` says so.
 class Agreement {
  public:
   /// `sequence`: below sequences_max. `peers`: with this rank among them if it has transfers to itself.
@@ -52,7 +52,7 @@ class Agreement {
   void give_up(const Error& reason, port::Deadline deadline);
 
  private:
-  enum class Kind : std::uint8_t { offer = 1, hearsay, told, done, gave_up };
+  enum class Kind : std::uint8_t { offer = 1, hearsay, told, done, gave_up, ran_out_of_time };
   /// Whom a rank has heard and heard of, and which communicators those that were heard hold.
   struct Hearsay {
     std::set<Rank> heard, heard_of;

@@ -43,7 +43,7 @@ struct NcclOptions {
 /// its work drained before exchange returns, for which the last eighth of the time, at most a second, is kept back; the next exchange makes a new one, of
 /// whoever takes part then. If NCCL has not let go of the memory by the deadline, the error says so and `unfinished` has the rest.
 ///
-/// Errors, besides: peer_lost names the rank whose connection ended; aborted, which rank gave up and why; io_error is NCCL's or CUDA's reason.
+/// Errors, besides: peer_lost names the rank whose connection ended, or that gave up, and why; io_error is NCCL's or CUDA's reason.
 class NcclDataPlane : public port::DataPlane {
  public:
   MemoryKind memory() const override { return MemoryKind::device; }

@@ -42,7 +42,9 @@ std::optional<Error> Links::data_ended_locked(Rank rank) {
   if (left_) return error(ErrorCode::peer_lost, "rank {} has left", self_);
   const Peer& peer = this->peer(rank);
   if (peer.state == State::lost) return error(ErrorCode::peer_lost, "rank {} is lost: {}", rank, peer.trouble);
-  if (peer.data_aborted) return error(ErrorCode::aborted, "rank {} aborted its data plane", rank);
+  if (peer.data_aborted) {
+    return error(MUTATE("tcp.abort_of_peer_is_own", ErrorCode::peer_lost, ErrorCode::aborted), "rank {} aborted its data plane", rank);
+  }
   return std::nullopt;
 }
 

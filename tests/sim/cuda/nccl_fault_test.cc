@@ -27,7 +27,7 @@ TEST(NcclFaults, AnAsynchronousErrorIsNamedByItsRankAndTheOthersHearOfIt) {
                    done.error() == error(ErrorCode::io_error, "exchange \"all\" #2: a communicator on device 1: internal error (injected)"),
                done);
       } else {
-        expect(!done && done.error().code == ErrorCode::aborted && done.error().message.find("rank 1 gave up: ") != std::string::npos,
+        expect(!done && done.error().code == ErrorCode::peer_lost && done.error().message.find("rank 1 gave up: ") != std::string::npos,
                done);
       }
       if (at.env.clock.now() - begun > 5s) throw std::runtime_error("it took as long as a timeout");
@@ -43,7 +43,7 @@ void life_of_three(const NcclRank& at) {
   for (std::uint64_t sequence = 1; sequence <= 2; ++sequence) {
     const Status done = with_all(at, sequence);
     const bool named = !done && done.error().message.find("rank 2") != std::string::npos;
-    expect(done || (named && (done.error().code == ErrorCode::peer_lost || done.error().code == ErrorCode::aborted)), done);
+    expect(done || (named && done.error().code == ErrorCode::peer_lost), done);
   }
   if (at.env.clock.now() - begun > 6s) throw std::runtime_error("it took as long as a timeout");
   if (at.rank == Rank{2}) return;
@@ -74,7 +74,7 @@ TEST(NcclFaults, ACommunicatorThatNeverGetsReadyIsATimeout) {
         [](const NcclRank& at) {
           const port::TimePoint begun = at.env.clock.now();
           const Status done = with_all(at, 1, 2s);
-          expect(!done && (done.error().code == ErrorCode::timeout || done.error().code == ErrorCode::aborted), done);
+          expect(!done && done.error().code == ErrorCode::timeout, done);
           expect(done.error().message.find("making the communicator is not over on rank") != std::string::npos, done);
           if (at.env.clock.now() - begun > 2s + 10ms) throw std::runtime_error("it came after the deadline");
         },
@@ -93,9 +93,7 @@ TEST(NcclFaults, ACommunicatorThatIsStuckIsATimeoutThatNamesItsRank) {
       const Status done = with_all(at, 2, 2s);
       const auto says = [&](std::string_view words) { return !done && done.error().message.find(words) != std::string::npos; };
       const bool in_words = says("rank 1") || says("still waits for ranks 1 at");
-      const bool in_code =
-          !done && (done.error().code == ErrorCode::timeout || (at.rank == Rank{0} && done.error().code == ErrorCode::aborted));
-      expect(in_words && in_code, done);
+      expect(in_words && !done && done.error().code == ErrorCode::timeout, done);
       if (at.env.clock.now() - begun > 2s + 10ms) throw std::runtime_error("it came after the deadline");
       must(with_all(at, 3));
     });
@@ -114,7 +112,7 @@ TEST(NcclFaults, ALostDeviceEndsTheExchangeAtOnce) {
       const port::TimePoint begun = at.env.clock.now();
       if (at.rank == Rank{1}) sim::cuda::fail_operation(0, launch_failure, 1);
       const Status done = at.env.data.exchange("lost", 1, {&send, 1}, {&receive, 1}, at.env.clock.after(10s));
-      expect(!done && done.error().code == (at.rank == Rank{1} ? ErrorCode::io_error : ErrorCode::aborted), done);
+      expect(!done && done.error().code == (at.rank == Rank{1} ? ErrorCode::io_error : ErrorCode::peer_lost), done);
       expect(done.error().message.find("still in use") == std::string::npos, done);
       if (at.env.clock.now() - begun > 3s) throw std::runtime_error("it took as long as a timeout");
     });

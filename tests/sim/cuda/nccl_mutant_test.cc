@@ -46,7 +46,7 @@ void unequal_sizes(const NcclRank& at) {
 void broken_communicator(const NcclRank& at) {
   if (at.rank == Rank{1}) sim::cuda::break_communicator(0, internal_error, at.context);
   const Status done = with_all(at, 1);
-  expect(!done && done.error().code == (at.rank == Rank{1} ? ErrorCode::io_error : ErrorCode::aborted), done);
+  expect(!done && done.error().code == (at.rank == Rank{1} ? ErrorCode::io_error : ErrorCode::peer_lost), done);
 }
 
 /// Ranks 0 and 1 go on without rank 2, hence with another communicator.

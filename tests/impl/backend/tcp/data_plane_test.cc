@@ -69,7 +69,7 @@ TEST(TcpDataPlane, AbortAndEndsEndTheExchangesThatWait) {
     });
   };
   std::thread own = waits_for(0, 3, ErrorCode::aborted, "exchange \"x\" #0: rank 0 aborted its data plane");
-  std::thread peer = waits_for(1, 0, ErrorCode::aborted, "exchange \"x\" #1: rank 0 aborted its data plane");
+  std::thread peer = waits_for(1, 0, ErrorCode::peer_lost, "exchange \"x\" #1: rank 0 aborted its data plane");
   std::thread lost = waits_for(2, 3, ErrorCode::peer_lost, "exchange \"x\" #2: rank 3 is lost: rank 3 at 127.0.0.1:");
   std::this_thread::sleep_for(20ms);
   worlds[0]->data().abort();
@@ -78,7 +78,7 @@ TEST(TcpDataPlane, AbortAndEndsEndTheExchangesThatWait) {
   worlds[3].reset();
   lost.join();
   const Transfer late{Rank{0}, memory, MemoryKind::host};
-  expect_error(worlds[2]->data().exchange("y", 1, {}, {&late, 1}, soon()), ErrorCode::aborted,
+  expect_error(worlds[2]->data().exchange("y", 1, {}, {&late, 1}, soon()), ErrorCode::peer_lost,
                "exchange \"y\" #1: rank 0 aborted its data plane");
 }
 
