@@ -29,16 +29,18 @@ HostRank run_host_rank(Rank rank, port::Net& net, port::DataPlane& data, port::S
                        const Leave& leave) {
   backend::HostDevice device({.streams = backend::StreamMode::lazy});
   HostRank ended = run_rank_on(device, rank, net, data, storage, rank_main, leave);
-  const auto is_clear = [&] { return device.live_buffers() + device.live_streams() + device.live_events() == 0; };
-  // A call that was given up at a deadline keeps its memory until it has ended.
-  backend::SteadyClock clock;
-  for (const port::Deadline deadline = clock.after(std::chrono::seconds(5)); !is_clear() && clock.now() < deadline.at;)
-    clock.sleep_until(clock.now() + std::chrono::milliseconds(1));
-  if (!is_clear()) {
+  if (!clears([&] { return device.live_buffers() + device.live_streams() + device.live_events() == 0; })) {
     ended.problems.push_back(fmt::format("rank {}: {} buffers, {} streams, {} events were not given back", rank, device.live_buffers(),
                                          device.live_streams(), device.live_events()));
   }
   return ended;
+}
+
+bool clears(const std::function<bool()>& is_clear) {
+  backend::SteadyClock clock;
+  for (const port::Deadline deadline = clock.after(std::chrono::seconds(5)); !is_clear() && clock.now() < deadline.at;)
+    clock.sleep_until(clock.now() + std::chrono::milliseconds(1));
+  return is_clear();
 }
 
 }  // namespace holdfast::properties

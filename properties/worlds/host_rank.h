@@ -25,4 +25,7 @@ HostRank run_rank_on(port::Device& device, Rank rank, port::Net& net, port::Data
 HostRank run_host_rank(Rank rank, port::Net& net, port::DataPlane& data, port::Storage& storage, const RankMain& rank_main,
                        const Leave& leave);
 
+/// Waits a few seconds for what calls that were given up at a deadline still hold. False: it is not clear.
+bool clears(const std::function<bool()>& is_clear);
+
 }  // namespace holdfast::properties

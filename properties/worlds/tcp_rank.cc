@@ -16,10 +16,7 @@ Result<HostRank> in_network(const backend::Rendezvous& rendezvous, const std::st
   const auto network = TRY(backend::TcpWorld::join(rendezvous, {}, clock.after(join_limit), std::move(listener)));
   const auto leave = [&](port::Deadline deadline) { return network->leave(deadline); };
   HostRank ended = run_rank(rendezvous.rank, network->net(), network->data(), *storage, rank_main, leave);
-  // A call that was given up at a deadline may still be closing what it opened.
-  for (const port::Deadline deadline = clock.after(std::chrono::seconds(5)); storage->live_files() != 0 && clock.now() < deadline.at;)
-    clock.sleep_until(clock.now() + std::chrono::milliseconds(1));
-  if (storage->live_files() != 0)
+  if (!clears([&] { return storage->live_files() == 0; }))
     ended.problems.push_back(fmt::format("rank {}: {} files were left open", rendezvous.rank, storage->live_files()));
   return ended;
 }
