@@ -19,6 +19,7 @@ struct Arguments {
   bool mutants = false;
   int processes = 0;
   std::string folder;
+  bool share_gpus = false;
   bool preflight_only = false;
   std::string engine;  ///< empty: fiber, and not said
   bool compare_engines = false;

@@ -32,7 +32,7 @@ Status choose_engine(const Arguments& arguments) {
 }
 
 WorldRequest request_of(const Arguments& arguments) {
-  return {arguments.world, arguments.processes, arguments.folder,
+  return {arguments.world, arguments.processes, arguments.folder, arguments.share_gpus,
           fmt::format("--property \"{}\" --cases {} --ranks {} --seed {}{}", arguments.property, arguments.draw.cases,
                       arguments.draw.ranks_max, arguments.draw.seed, arguments.preflight_only ? " --preflight" : "") +
               (arguments.parity.asked()
@@ -128,6 +128,8 @@ int main(int argc, char** argv) {
       ->check(CLI::Range(1, 64));
   app.add_option("--folder", arguments.folder,
                  "launched, cuda1, nccl: where to save, seen by all ranks; default: where temporary files go");
+  app.add_flag("--share-gpus", arguments.share_gpus,
+               "nccl: several ranks may use one GPU, as if each were a host of its own (NCCL over sockets; NVIDIA does not support it)");
   app.add_flag("--preflight", arguments.preflight_only,
                "only try ranks, storage and devices, which worlds of a launcher do before the properties");
   app.add_flag("--list", arguments.list, "show the properties and end");

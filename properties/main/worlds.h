@@ -11,9 +11,10 @@ namespace holdfast::properties {
 
 struct WorldRequest {
   std::string name;
-  int processes = 0;    ///< of a launched world that this program starts itself; 0: a launcher has
-  std::string folder;   ///< as LaunchedOptions has it
-  std::string request;  ///< as LaunchedOptions has it
+  int processes = 0;        ///< of a launched world that this program starts itself; 0: a launcher has
+  std::string folder;       ///< as LaunchedOptions has it
+  bool share_gpus = false;  ///< world nccl: more ranks than GPUs
+  std::string request;      ///< as LaunchedOptions has it
 };
 
 /// Errors: invalid_argument for a name that is no world of this program; unsupported for one that cannot be had here; as LaunchedWorld::make.

@@ -1,4 +1,7 @@
 // holdfast-validate-cuda: our CUDA back end on GPUs, and NCCL between them.
+#include <cstdlib>
+
+#include "impl/backend/cuda/describe.h"
 #include "impl/backend/cuda/device.h"
 #include "impl/backend/host/clock.h"
 #include "properties/main/worlds.h"
@@ -39,10 +42,21 @@ Bytes run_over_nccl(const std::shared_ptr<const backend::NcclTable>& table, int 
   return result;
 }
 
+/// NCCL takes two ranks on one GPU for a mistake, unless each says that it is another host; then it must go by sockets. What is set already stays. Before
+/// NCCL is opened, which reads it once.
+void be_a_host_of_its_own(Rank rank) {
+  const std::string host = fmt::format("holdfast rank {}", rank);
+  const std::pair<const char*, const char*> settings[] = {
+      {"NCCL_HOSTID", host.c_str()}, {"NCCL_SOCKET_IFNAME", "lo"}, {"NCCL_NET", "Socket"},     {"NCCL_IB_DISABLE", "1"},
+      {"NCCL_P2P_DISABLE", "1"},     {"NCCL_SHM_DISABLE", "1"},    {"NCCL_MNNVL_ENABLE", "0"}, {"NCCL_NVLS_ENABLE", "0"},
+      {"NCCL_RAS_ENABLE", "0"},      {"NCCL_MAX_CTAS", "1"}};
+  for (const auto& [name, value] : settings) (void)::setenv(name, value, 0);
+}
+
 Result<LaunchedOptions> over_nccl(CudaDevice& device, int ordinal) {
   const auto library = TRY(backend::NcclLibrary::open());
   LaunchedOptions options{.device_memory = true};
-  options.machine = fmt::format("GPU {}, NCCL {}", ordinal, backend::nccl_version_text(library.version()));
+  options.machine = fmt::format("{}, NCCL {}", TRY(backend::describe_cuda_device(ordinal)), backend::nccl_version_text(library.version()));
   options.run_rank = [&device, ordinal, table = backend::nccl_table(library)](Rank rank, port::Net& net, port::DataPlane& data,
                                                                               port::Storage& storage, const RankMain& rank_main,
                                                                               const Leave& leave) {
@@ -52,23 +66,28 @@ Result<LaunchedOptions> over_nccl(CudaDevice& device, int ordinal) {
   return options;
 }
 #else
+void be_a_host_of_its_own(Rank) {}
+
 Result<LaunchedOptions> over_nccl(CudaDevice&, int) {
   return fail(ErrorCode::unsupported, "this program was built without the header of NCCL");
 }
 #endif
 
 /// In a process that is a rank already: what CUDA has set up does not outlive a fork.
-Result<LaunchedOptions> on_gpu(const std::string& world, const backend::Rendezvous& place) {
+Result<LaunchedOptions> on_gpu(const WorldRequest& request, const backend::Rendezvous& place) {
   const int gpus = TRY(backend::cuda_device_count()), number = place.local_rank.value_or(place.rank.value);
   // One that a launcher shows to this process alone is its own.
-  if (world == "nccl" && gpus > 1 && number >= gpus) {
-    return fail(ErrorCode::unsupported, "rank {} is number {} on its host, which has {} GPUs; NCCL wants one for each rank", place.rank,
-                number, gpus);
+  const bool nccl = request.name == "nccl";
+  if (nccl && gpus > 1 && number >= gpus && !request.share_gpus) {
+    return fail(ErrorCode::unsupported,
+                "rank {} is number {} on its host, which has {} GPUs; NCCL wants one for each rank (or --share-gpus)", place.rank, number,
+                gpus);
   }
+  if (nccl && request.share_gpus) be_a_host_of_its_own(place.rank);
   const int ordinal = number % gpus;
   CudaDevice* const device = TRY(open_gpu(ordinal));
-  if (world == "nccl") return over_nccl(*device, ordinal);
-  return LaunchedOptions{.device_memory = true, .run_rank = over_tcp(*device), .machine = fmt::format("GPU {}", ordinal)};
+  if (nccl) return over_nccl(*device, ordinal);
+  return LaunchedOptions{.device_memory = true, .run_rank = over_tcp(*device), .machine = TRY(backend::describe_cuda_device(ordinal))};
 }
 
 }  // namespace
@@ -76,7 +95,7 @@ Result<LaunchedOptions> on_gpu(const std::string& world, const backend::Rendezvo
 Result<std::unique_ptr<World>> world_named(const WorldRequest& request) {
   if (request.name != "cuda1" && request.name != "nccl")
     return fail(ErrorCode::invalid_argument, "world \"{}\": expected cuda1 or nccl", request.name);
-  return launched_world(request, [&](const backend::Rendezvous& place) { return on_gpu(request.name, place); });
+  return launched_world(request, [&](const backend::Rendezvous& place) { return on_gpu(request, place); });
 }
 
 void run_program_of(const std::string& /*world*/, char** /*argv*/) {}

@@ -112,6 +112,31 @@ cudaError_t cudaGetDevice(int* device) {
   });
 }
 
+cudaError_t cudaGetDeviceProperties(cudaDeviceProp* properties, int device) {
+  return call_always("cudaGetDeviceProperties", false, [&](State& state) {
+    if (device < 0 || device >= state.device_count) return cudaErrorInvalidDevice;
+    *properties = {};
+    std::strcpy(properties->name, "simulated");
+    properties->totalGlobalMem = std::size_t{1} << 30;
+    properties->major = 9;
+    return cudaSuccess;
+  });
+}
+
+cudaError_t cudaDriverGetVersion(int* version) {
+  return call_always("cudaDriverGetVersion", false, [&](State&) {
+    *version = CUDART_VERSION;
+    return cudaSuccess;
+  });
+}
+
+cudaError_t cudaRuntimeGetVersion(int* version) {
+  return call_always("cudaRuntimeGetVersion", false, [&](State&) {
+    *version = CUDART_VERSION;
+    return cudaSuccess;
+  });
+}
+
 cudaError_t cudaSetDevice(int device) {
   return call_always("cudaSetDevice", false, [&](State& state) {
     if (device < 0 || device >= state.device_count) return cudaErrorInvalidDevice;

@@ -20,6 +20,7 @@ struct Figure {
   std::optional<double> of = {};            ///< the aim or ceiling it is held against
   std::optional<std::uint64_t> bytes = {};  ///< moved by what was measured
   std::string dtype = {};
+  std::string device = {};  ///< what it was measured on, beside the machine
 };
 
 struct Request {

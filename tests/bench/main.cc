@@ -53,7 +53,7 @@ void print_json(const Figure& figure, const std::string& bench, const std::strin
   line["bytes"] = or_null(figure.bytes);
   line["dtype"] = figure.dtype.empty() ? nlohmann::ordered_json() : nlohmann::ordered_json(figure.dtype);
   line["command"] = "./run bench " + bench + " --json";
-  line["machine"] = machine;
+  line["machine"] = figure.device.empty() ? machine : machine + ", " + figure.device;
   fmt::print("{}\n", line.dump());
 }
 

@@ -1,6 +1,7 @@
 // The CUDA back end on a real GPU: the same cases as on the simulated runtime. Without a GPU every case is skipped, with CUDA's reason.
 #include <gtest/gtest.h>
 
+#include "impl/backend/cuda/describe.h"
 #include "impl/backend/cuda/device.h"
 #include "impl/backend/host/clock.h"
 #include "impl/core/dtype.h"
@@ -30,6 +31,13 @@ class CudaGpu : public testing::Test {
   backend::SteadyClock clock;
   std::unique_ptr<backend::CudaDevice> device;
 };
+
+TEST_F(CudaGpu, SaysWhatItIs) {
+  const Result<std::string> text = backend::describe_cuda_device(0);
+  ASSERT_TRUE(text) << text.error().message;
+  std::printf("%s\n", text->c_str());
+  EXPECT_EQ(text->find("GPU 0: "), 0u);
+}
 
 TEST_F(CudaGpu, Conforms) {
   for (const conformance::DeviceCase& device_case : conformance::device_cases()) {

@@ -3,6 +3,7 @@
 #include <cstdlib>
 #include <filesystem>
 
+#include "impl/backend/cuda/describe.h"
 #include "impl/backend/cuda/device.h"
 #include "impl/backend/host/clock.h"
 #include "impl/backend/host/tasks.h"
@@ -38,6 +39,7 @@ class Bench {
       : request_(request), device_(device), clock_(clock), sizes_(request.quick ? brief : full) {}
 
   Status run() {
+    gpu_ = TRY(backend::describe_cuda_device(0));
     stream_ = TRY(device_.create_stream());
     TRY(ceilings());
     for (const DType dtype : {DType::f32, DType::bf16, DType::f8_e4m3}) TRY(digest(dtype));
@@ -51,7 +53,7 @@ class Bench {
 
  private:
   void report(std::string name, double value, const char* unit, std::optional<double> of, std::size_t bytes, std::string dtype = {}) {
-    request_.report({std::move(name), value, unit, of, bytes, std::move(dtype)});
+    request_.report({std::move(name), value, unit, of, bytes, std::move(dtype), gpu_});
   }
 
   Status wait() {
@@ -210,6 +212,7 @@ class Bench {
 
   const Request& request_;
   backend::CudaDevice& device_;
+  std::string gpu_;
   port::Clock& clock_;
   Sizes sizes_;
   port::StreamId stream_;

@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include "impl/backend/cuda/describe.h"
 #include "impl/core/dtype.h"
 #include "tests/conformance/device_cases.h"
 #include "tests/sim/cuda/random_blocks.h"
@@ -273,6 +274,14 @@ TEST(CudaDevice, SaysWhyThereIsNoGpu) {
   EXPECT_EQ(make_cuda_device(0, clock).error(), error(ErrorCode::io_error, "cudaGetDeviceCount: unspecified launch failure (error 719)"));
   sim::cuda::reset(0);
   EXPECT_EQ(make_cuda_device(3, clock).error(), error(ErrorCode::invalid_argument, "CUDA device 3: this host has 1"));
+}
+
+TEST(CudaDevice, SaysWhatItIs) {
+  sim::cuda::reset(0);
+  const Result<std::string> text = backend::describe_cuda_device(0);
+  ASSERT_TRUE(text);
+  EXPECT_EQ(text->find("GPU 0: simulated, 1 GiB, compute capability 9.0, driver for CUDA "), 0u) << *text;
+  EXPECT_EQ(backend::describe_cuda_device(1).error(), error(ErrorCode::invalid_argument, "CUDA device 1: this host has 1"));
 }
 
 }  // namespace
