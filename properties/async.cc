@@ -18,21 +18,22 @@ namespace {
 using protocol::Checkpointed;
 using protocol::PendingSave;
 using protocol::Saved;
-using Act = std::function<Wrong(const port::Env&, Rank, const gen::DrawnCase&)>;
+using Act = std::function<Wrong(World&, const port::Env&, Rank, const gen::DrawnCase&)>;
 
 constexpr port::Duration patience = std::chrono::seconds(60);
 
 /// Runs `act` on every rank of the saving job; gives what went wrong first.
 Wrong on_every_rank(World& world, const gen::DrawnCase& drawn, const Act& act) {
   world.reset();
-  return on_ranks(world, drawn.saved.world_size, drawn.seed, [&](const port::Env& env, Rank rank) { return act(env, rank, drawn); });
+  return on_ranks(world, drawn.saved.world_size, drawn.seed, [&](const port::Env& env, Rank rank) { return act(world, env, rank, drawn); });
 }
 
 /// The trainer's step: every element of every tensor changes, in place.
-void train(gen::RankState& state) {
+void train(gen::RankState& state, std::optional<DeviceState>& on_device) {
   for (Bytes& memory : state.memory) {
     for (std::byte& byte : memory) byte = ~byte;
   }
+  if (on_device) on_device->upload();
 }
 
 /// The trainer's own collective, on its own channel: a ring.
@@ -47,27 +48,31 @@ Status talk(const port::Env& env, Rank rank, std::uint64_t turn) {
 }
 
 /// What `directory` (or the newest) holds, compared with `values`.
-Wrong loads(protocol::Session& session, const gen::StateSpec& spec, Rank rank, const gen::WholeValues& values,
+Wrong loads(World& world, protocol::Session& session, const gen::StateSpec& spec, Rank rank, const gen::WholeValues& values,
             std::optional<std::string> directory = {}) {
   gen::RankState state = make_destination(spec, rank);
+  auto on_device = move_to_device(world, state, session.env());
   const auto loaded = protocol::load(session, state.dict, {.directory = std::move(directory)});
   if (!loaded) return "load: " + to_string(loaded.error());
+  if (on_device) on_device->download();
   return difference(state, spec, rank, values);
 }
 
 /// Two saves on each other's heels; between them the tensors change, and then their memory goes away.
-Wrong stores_the_snapshot(const port::Env& env, Rank rank, const gen::DrawnCase& drawn) {
+Wrong stores_the_snapshot(World& world, const port::Env& env, Rank rank, const gen::DrawnCase& drawn) {
   protocol::Session session(env, {.coordinator = drawn.coordinator});
   const bool wait_first = drawn.seed % 2 == 0;
   std::vector<std::string> directories;
   std::vector<PendingSave> pending;
   std::deque<gen::RankState> states;  // what the trainer let go: a save that still read it would store garbage, not crash
+  std::deque<std::optional<DeviceState>> on_device;
   for (std::uint64_t turn = 1; turn <= 2; ++turn) {
     gen::RankState& state = states.emplace_back(make_state(drawn.saved, rank, make_values(drawn.saved, drawn.seed + turn)));
+    on_device.push_back(move_to_device(world, state, env));
     auto started =
         protocol::async_save(session, state.dict, {.step = Step{static_cast<std::int64_t>(turn)}, .block_bytes = drawn.block_bytes});
     if (!started) return "async_save: " + to_string(started.error());
-    train(state);
+    train(state, on_device.back());
     if (const Status talked = talk(env, rank, turn); !talked) return fmt::format("the trainer's collective: {}", talked.error());
     pending.push_back(*std::move(started));
     if (wait_first && !pending.back().wait(env.clock.after(patience))) return "the save did not end";
@@ -81,7 +86,8 @@ Wrong stores_the_snapshot(const port::Env& env, Rank rank, const gen::DrawnCase&
   }
   for (std::uint64_t turn = 1; turn <= 2; ++turn) {
     const gen::WholeValues values = make_values(drawn.saved, drawn.seed + turn);
-    if (auto wrong = loads(session, drawn.saved, rank, values, directories[turn - 1])) return fmt::format("save {}: {}", turn, *wrong);
+    if (auto wrong = loads(world, session, drawn.saved, rank, values, directories[turn - 1]))
+      return fmt::format("save {}: {}", turn, *wrong);
   }
   MARK("property.async_snapshot");
   return std::nullopt;
@@ -90,9 +96,10 @@ Wrong stores_the_snapshot(const port::Env& env, Rank rank, const gen::DrawnCase&
 bool waits(const gen::DrawnCase& drawn, Rank rank) { return (drawn.seed >> (rank.value % 16)) % 2 == 0; }
 
 /// The writing fails on the chosen ranks after the call has returned. Ranks that do not wait for it are named by the next save, exactly.
-Wrong tells_errors_later(const port::Env& env, Rank rank, const gen::DrawnCase& drawn) {
+Wrong tells_errors_later(World& world, const port::Env& env, Rank rank, const gen::DrawnCase& drawn) {
   protocol::Session session(env, {.coordinator = drawn.coordinator});
   gen::RankState state = make_state(drawn.saved, rank, make_values(drawn.saved, drawn.seed));
+  const auto on_device = move_to_device(world, state, env);
   const auto ordinary = std::make_shared<protocol::SegmentWriter>(env, session.staging(), protocol::SegmentWriterOptions{Step{1}, 64, {}});
   const FaultyRank fault{rank, {{model::Hook::write_data_async, drawn.chosen}}, &env.tasks};
   auto started = protocol::async_save(session, state.dict, {.step = Step{1}, .writer = std::make_shared<FaultyWriter>(ordinary, fault)});
@@ -113,7 +120,7 @@ Wrong tells_errors_later(const port::Env& env, Rank rank, const gen::DrawnCase& 
   if (!next) MARK("property.async_error_at_next_call");
   const auto last = protocol::save(session, state.dict, {.step = Step{3}});
   if (!last) return "last save: " + to_string(last.error());
-  return loads(session, drawn.saved, rank, make_values(drawn.saved, drawn.seed));
+  return loads(world, session, drawn.saved, rank, make_values(drawn.saved, drawn.seed));
 }
 
 /// Writes as another does, but is not done before a certain time.
@@ -139,7 +146,7 @@ class SlowWriter final : public FaultyWriter {
 };
 
 /// A cancel while every rank still writes: it cannot come too late, and nobody waits for the writing.
-Wrong cancels_in_time(const port::Env& env, Rank rank, const gen::DrawnCase& drawn) {
+Wrong cancels_in_time(World& /*world*/, const port::Env& env, Rank rank, const gen::DrawnCase& drawn) {
   protocol::Session session(env, {.coordinator = drawn.coordinator});
   gen::RankState state = make_state(drawn.saved, rank, make_values(drawn.saved, drawn.seed));
   const auto writes_until = env.clock.now() + std::chrono::seconds(5);
@@ -158,10 +165,11 @@ Wrong cancels_in_time(const port::Env& env, Rank rank, const gen::DrawnCase& dra
 }
 
 /// Some ranks give the save up: every rank hears the same, and only they are named.
-Wrong cancels_together(const port::Env& env, Rank rank, const gen::DrawnCase& drawn) {
+Wrong cancels_together(World& world, const port::Env& env, Rank rank, const gen::DrawnCase& drawn) {
   protocol::Session session(env, {.coordinator = drawn.coordinator});
   const gen::WholeValues values = make_values(drawn.saved, drawn.seed);
   gen::RankState state = make_state(drawn.saved, rank, values);
+  const auto on_device = move_to_device(world, state, env);
   auto started = protocol::async_save(session, state.dict, {.step = Step{1}});
   if (!started) return "async_save: " + to_string(started.error());
   if (std::ranges::binary_search(drawn.chosen, rank)) {
@@ -174,12 +182,12 @@ Wrong cancels_together(const port::Env& env, Rank rank, const gen::DrawnCase& dr
     const std::vector<Rank> failed = outcome->error().failures.ranks();
     if (failed.empty() || !std::ranges::includes(drawn.chosen, failed)) return "wait: " + to_string(outcome->error());
     if (outcome->error().outcome != Outcome::failed) return "a cancelled save must be known to have failed";
-  } else if (auto wrong = loads(session, drawn.saved, rank, values)) {
+  } else if (auto wrong = loads(world, session, drawn.saved, rank, values)) {
     return "the cancel came too late, but " + *wrong;
   }
   const auto next = protocol::save(session, state.dict, {.step = Step{2}});
   if (!next) return "next save: " + to_string(next.error());
-  return loads(session, drawn.saved, rank, values);
+  return loads(world, session, drawn.saved, rank, values);
 }
 
 /// Saves or loads with a device that comes to its end some time before or after the call's deadline. Returns what the call left behind.
@@ -224,7 +232,7 @@ Wrong lets_go(const port::Env& env, Rank rank, const gen::DrawnCase& drawn, std:
 
 Wrong every_rank_lets_go(World& world, const gen::DrawnCase& drawn) {
   std::vector<std::unique_ptr<SlowDevice>> slow(static_cast<std::size_t>(drawn.saved.world_size));  // outlives the tasks of a call
-  return on_every_rank(world, drawn, [&](const port::Env& env, Rank rank, const gen::DrawnCase& of) {
+  return on_every_rank(world, drawn, [&](World&, const port::Env& env, Rank rank, const gen::DrawnCase& of) {
     return lets_go(env, rank, of, slow[static_cast<std::size_t>(rank.value)]);
   });
 }
@@ -233,7 +241,7 @@ Property property(std::string id, std::string invariants, std::string statement,
   return {std::move(id),
           std::move(invariants),
           std::move(statement),
-          in_host_memory(),
+          in_every_world(),
           [act = std::move(act)](World& world, const gen::DrawOptions& options) {
             return gen::for_all(options, [&](const gen::DrawnCase& drawn) { return on_every_rank(world, drawn, act); });
           },

@@ -6,7 +6,7 @@
 namespace holdfast::properties {
 
 std::vector<std::string> in_every_world() { return {"sim", "simgpu", "threads", "procs", "launched", "cuda1", "nccl"}; }
-std::vector<std::string> in_host_memory() { return {"sim", "threads", "procs", "launched"}; }
+std::vector<std::string> in_host_memory() { return {"sim", "simgpu", "threads", "procs", "launched"}; }
 
 const std::vector<Property>& catalogue() {
   static const std::vector<Property> all = [] {

@@ -36,17 +36,21 @@ DeviceState::DeviceState(gen::RankState& state, const port::Env& env) : state_(s
     auto& shards = std::get<TensorEntry>(*state_.dict.find(name)).shards;
     for (std::size_t i = 0; i < shards.size(); ++i) shards_.push_back({&shards[i], numbers[i], shards[i].memory.data});
   }
+  upload();
+  for (const MovedShard& shard : shards_) {
+    const Moved& moved = moved_[shard.memory];
+    shard.shard->memory.data = moved.device.bytes.data() + (shard.host_data - moved.host->data());
+    shard.shard->memory.kind = moved.device.kind;
+  }
+}
+
+void DeviceState::upload() {
   now(env_, [&](port::StreamId stream) -> Status {
     for (const Moved& moved : moved_) {
       TRY(env_.device.copy_in(*moved.host, std::make_shared<int>(), raw(moved.device.bytes.data(), moved.host->size()), stream));
     }
     return {};
   });
-  for (const MovedShard& shard : shards_) {
-    const Moved& moved = moved_[shard.memory];
-    shard.shard->memory.data = moved.device.bytes.data() + (shard.host_data - moved.host->data());
-    shard.shard->memory.kind = moved.device.kind;
-  }
 }
 
 void DeviceState::download() {

@@ -16,6 +16,8 @@ class DeviceState {
   /// Copies the memory of every shard to the device, gaps between rows included, and makes the state dict point there. `state` must outlive this.
   /// A device that refuses is a CHECK: this is the test's own preparation.
   DeviceState(gen::RankState& state, const port::Env& env);
+  /// Copies the host memory there again.
+  void upload();
   /// Copies everything back and makes the state dict point to the host memory again.
   void download();
 

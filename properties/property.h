@@ -32,7 +32,7 @@ inline Property needing(int ranks, Property property) {
 /// Ranks of a world in which a property can reach its marks: of fewer none are asked for.
 inline constexpr int ranks_for_marks = 4;
 
-/// Worlds, for properties whose tensors lie where the world wants them, and for those that keep them in host memory.
+/// Worlds, for properties whose tensors lie where the world wants them, and for those that keep them in host memory, which a CUDA device moves as well.
 std::vector<std::string> in_every_world();
 std::vector<std::string> in_host_memory();
 /// Property::why_not_elsewhere of those that are about values.
