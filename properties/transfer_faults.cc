@@ -20,11 +20,11 @@ struct Faulty {
   std::uint64_t bit;
 };
 
-/// `at_once`: of the faults that make nobody wait.
-Faulty draw_fault(const TransferJob& job, bool at_once) {
+/// In real time: of the faults that make nobody wait, and now and then an abort, after which ranks that were not its peers may wait for some seconds.
+Faulty draw_fault(const TransferJob& job, bool in_real_time) {
   Draw draw(job.seed + 1);
-  const auto fault = at_once ? draw.of({Fault::flip, Fault::device, Fault::abort})
-                             : draw.of({Fault::flip, Fault::device, Fault::abort, Fault::death, Fault::late});
+  auto fault = draw.of({Fault::flip, Fault::device, Fault::abort, Fault::death, Fault::late});
+  if (in_real_time) fault = draw.below(10) == 0 ? Fault::abort : draw.of({Fault::flip, Fault::device});
   const std::uint64_t calls = fault == Fault::device ? 60 : 8;
   return {Rank{draw.below(job.ranks)}, fault, draw.below<std::uint64_t>(1 + draw.below(calls)), draw.below<std::uint64_t>(1 << 20)};
 }
@@ -112,10 +112,10 @@ Wrong push(const port::Env& real, Rank rank, const TransferJob& job, const Fault
   return std::nullopt;
 }
 
-Wrong names_the_victim(World& world, const gen::DrawnCase& drawn, bool at_once) {
+Wrong names_the_victim(World& world, const gen::DrawnCase& drawn, bool in_real_time) {
   world.reset();
   const TransferJob job = transfer_job(world, drawn);
-  const Faulty faulty = draw_fault(job, at_once);
+  const Faulty faulty = draw_fault(job, in_real_time);
   return on_ranks(world, job.ranks, job.seed, [&](const port::Env& env, Rank rank) { return push(env, rank, job, faulty); });
 }
 
@@ -136,7 +136,7 @@ std::vector<Property> transfer_fault_properties() {
        needs_virtual_time},
       {"transfer-blame",
        "S4 L1 A1 A3",
-       "The same over real data planes, of the faults that make nobody wait: a flipped bit, a device that fails, a data plane that is aborted.",
+       "The same over real data planes: a flipped bit, a device that fails, a data plane that is aborted.",
        {"threads", "procs"},
        [](World& world, const gen::DrawOptions& options) {
          return gen::for_all(options, [&](const gen::DrawnCase& drawn) { return names_the_victim(world, drawn, true); });
