@@ -11,7 +11,9 @@ using port::Buffer;
 using port::Clock;
 using port::Device;
 using port::EventId;
+using port::StageItem;
 using port::StreamId;
+using port::UnstageItem;
 
 /// Waits for everything enqueued on the stream so far.
 Status finish(Device& device, Clock& clock, StreamId stream) {
