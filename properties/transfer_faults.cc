@@ -9,6 +9,7 @@ namespace holdfast::properties {
 namespace {
 
 constexpr port::Duration patience = std::chrono::seconds(10);
+constexpr port::Duration patience_in_real_time = std::chrono::seconds(4);
 constexpr port::Duration too_long = std::chrono::seconds(8);  ///< for the work of a round, and not for the call
 
 enum class Fault : std::uint8_t { flip, device, abort, death, late };
@@ -91,16 +92,18 @@ void mark(Fault fault) {
   }
 }
 
-Wrong push(const port::Env& real, Rank rank, const TransferJob& job, const Faulty& faulty) {
+Wrong push(const port::Env& real, Rank rank, const TransferJob& job, const Faulty& faulty, bool in_real_time) {
+  const port::Duration limit = in_real_time ? patience_in_real_time : patience;
+  const port::Duration slack = in_real_time ? std::chrono::milliseconds(500) : std::chrono::milliseconds(1);
   Doors doors(real, rank, faulty);
   const gen::WholeValues values = make_values(job.to, job.seed);
   gen::RankState source = job.source(rank, make_values(job.from, job.seed));
   gen::RankState destination = job.destination(rank);
   protocol::Session session(doors.env(), {.coordinator = job.coordinator});
-  const port::Deadline end = real.clock.after(patience);
+  const port::Deadline end = real.clock.after(limit);
   const auto done = protocol::transfer(session, source.dict, destination.dict,
-                                       {.strict = false, .deadline = patience, .memory_budget_bytes = job.budget_bytes});
-  if (real.clock.now() > end.at + std::chrono::milliseconds(1)) return "the call came back after its deadline";
+                                       {.strict = false, .deadline = limit, .memory_budget_bytes = job.budget_bytes});
+  if (real.clock.now() > end.at + slack) return "the call came back after its deadline";
   if (!session.unfinished().empty()) return "the device was done in time, and the session says that it was not";
   if (doors.is_silent()) return std::nullopt;
   if (done) return job.difference(destination, rank, values);
@@ -116,7 +119,7 @@ Wrong names_the_victim(World& world, const gen::DrawnCase& drawn, bool in_real_t
   world.reset();
   const TransferJob job = transfer_job(world, drawn);
   const Faulty faulty = draw_fault(job, in_real_time);
-  return on_ranks(world, job.ranks, job.seed, [&](const port::Env& env, Rank rank) { return push(env, rank, job, faulty); });
+  return on_ranks(world, job.ranks, job.seed, [&](const port::Env& env, Rank rank) { return push(env, rank, job, faulty, in_real_time); });
 }
 
 }  // namespace

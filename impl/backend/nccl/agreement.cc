@@ -90,10 +90,9 @@ Result<SharedBytes> Agreement::receive(Rank from, Kind kind, port::Deadline dead
   const SharedBytes message = TRY(next_message(from, deadline));
   const auto found = message.empty() ? std::uint8_t{0} : std::to_integer<std::uint8_t>(message.view()[0]);
   if (found == static_cast<std::uint8_t>(kind)) return message.part(1, message.size() - 1);
-  if (found == static_cast<std::uint8_t>(Kind::gave_up))
+  out_of_time_ = found == static_cast<std::uint8_t>(Kind::ran_out_of_time);
+  if (out_of_time_ || found == static_cast<std::uint8_t>(Kind::gave_up))
     return fail(ErrorCode::peer_lost, "rank {} gave up: {}", from, as_text(message.view().subspan(1)));
-  if (found == static_cast<std::uint8_t>(Kind::ran_out_of_time))
-    return fail(ErrorCode::timeout, "rank {} gave up: {}", from, as_text(message.view().subspan(1)));
   return fail(ErrorCode::corrupt, "message {} of rank {} is of kind {}; expected {}", received_[from] - 1, from, found,
               static_cast<int>(kind));
 }
@@ -105,7 +104,7 @@ Status Agreement::receive_from_each(const std::vector<Rank>& ranks, Kind kind, p
     const Result<SharedBytes> body = receive(rank, kind, deadline);
     if (body) {
       TRY(take(rank, body->view()));
-    } else if (body.error().code == ErrorCode::timeout && clock_.now() >= deadline.at) {
+    } else if (body.error().code == ErrorCode::timeout) {
       late.push_back(rank);
     } else {
       return fail(body.error());

@@ -27,7 +27,7 @@ struct Agreed {
   std::uint64_t communicator = 0;  ///< the one that all of them hold; 0 when they do not hold the same
 };
 
-/// Used by one task. Errors of each call, besides its own: timeout; peer_lost when another rank gave up, too (timeout, when that was why); aborted when `stopped` says so.
+/// Used by one task. Errors of each call, besides its own: timeout; peer_lost when another rank gave up, too; aborted when `stopped` says so.
 class Agreement {
  public:
   /// `sequence`: below sequences_max. `peers`: with this rank among them if it has transfers to itself.
@@ -48,6 +48,11 @@ class Agreement {
   Status ask_around(port::Deadline until);
   /// Tells the peers that this rank is done, and waits until they are. Past it nobody needs this rank any more.
   Status finish(port::Deadline deadline);
+  /// The reason of this rank's failure, which was waiting for one that gave up: a timeout if that one's time was over.
+  Error in_full(Error error) const {
+    if (out_of_time_ && error.code == ErrorCode::peer_lost) error.code = ErrorCode::timeout;
+    return error;
+  }
   /// Tells every member so that none waits in vain. Whom it does not reach will see a timeout.
   void give_up(const Error& reason, port::Deadline deadline);
 
@@ -85,6 +90,7 @@ class Agreement {
   std::vector<Rank> members_;
   std::set<Rank> done_;
   std::size_t turn_ = 0;
+  bool out_of_time_ = false;  ///< the last who gave up
 };
 
 }  // namespace holdfast::backend

@@ -140,14 +140,15 @@ Status Plane::exchange(std::string_view name, std::uint64_t sequence, std::span<
 Status Plane::run(Agreement& agreement, const Group& group, const Times& times) {
   const Result<Agreed> agreed = agreement.agree(communicator_ ? communicator_->number() : 0, times.end);
   if (!agreed) {  // NCCL has had nothing to do with it yet
-    agreement.give_up(agreed.error(), times.end);
-    return fail(agreed.error());
+    Error error = agreement.in_full(agreed.error());
+    agreement.give_up(error, times.end);
+    return fail(std::move(error));
   }
   if (agreed->members.empty()) return {};
   Status moved = move(agreement, *agreed, group, times);
   if (moved) moved = agreement.finish(times.moving);
   if (moved) return {};
-  Error error = std::move(moved).error();
+  Error error = agreement.in_full(std::move(moved).error());
   agreement.give_up(error, times.end);
   const Status ended = end_communicator(times.end);
   if (!ended) error.message += fmt::format("; and the memory is still in use: {}", ended.error().message);
