@@ -9,8 +9,8 @@
 namespace holdfast::protocol {
 namespace {
 
-constexpr std::uint64_t alignment = 256;   // as an allocation of its own would lie
-constexpr std::uint64_t allocations = 4;   // about: memory comes back by quarters, but each cudaFree waits for what runs on the device
+constexpr std::uint64_t alignment = 256;  // as an allocation of its own would lie
+constexpr std::uint64_t allocations = 4;  // about: memory comes back by quarters, but each cudaFree waits for what runs on the device
 
 /// Where a copy lies: in which allocation, and where in it.
 struct Place {

@@ -114,7 +114,10 @@ Result<std::vector<WriteResult>> SegmentWrite::run(const std::shared_ptr<Segment
   }
   if (done) done = self->stage_all(staged);
   if (!done) self->pipe_.fail(done.error());
-  for (Segment& segment : self->segments_) segment.copies.clear();
+  const bool lets_go = MUTATE("snapshot.held_until_written", true, false);
+  for (Segment& segment : self->segments_) {
+    if (lets_go) segment.copies.clear();
+  }
   self->planner_.reset();
   staged.set(done);
   self->pipe_.close();
@@ -184,7 +187,7 @@ void SegmentWrite::let_go_of_copies(Segment& segment, std::uint64_t staged_bytes
   for (; segment.copies_gone < segment.copies.size(); ++segment.copies_gone) {
     const format::SegmentTensor& tensor = segment.layout.tensors[segment.copies_gone];
     if (tensor.offset + tensor.bytes > staged_bytes) return;
-    segment.copies[segment.copies_gone].reset();
+    if (MUTATE("snapshot.held_until_written", true, false)) segment.copies[segment.copies_gone].reset();
   }
 }
 
