@@ -127,6 +127,7 @@ class SnapshotCheck {
                                         {.step = Step{turn.number},
                                          .deadline = patience,
                                          .block_bytes = drawn_.block_bytes,
+                                         .retention = {.keep_last = saves},
                                          .staging_budget_bytes = turn.staging_budget_bytes,
                                          .snapshot = Snapshot::device,
                                          .snapshot_bytes_max = turn.trouble == Trouble::little_allowed ? turn.little : plenty});
