@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
+
 #include "impl/backend/cuda/describe.h"
 #include "impl/core/dtype.h"
 #include "tests/conformance/device_cases.h"
