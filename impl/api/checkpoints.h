@@ -30,6 +30,7 @@ using protocol::RecoverOptions;
 using protocol::Replicas;
 using protocol::Saved;
 using protocol::SaveOptions;
+using protocol::Snapshot;
 using protocol::Survey;
 using protocol::TransferOptions;
 using protocol::Transferred;

@@ -6,6 +6,8 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include <algorithm>
+#include <cerrno>
 #include <climits>
 #include <cstring>
 #include <utility>
@@ -63,7 +65,9 @@ Result<Pages> Pages::map(std::size_t bytes, int numa_node) {
   const bool is_large = bytes >= huge_page_bytes;
   const std::size_t mapped = whole(std::max(bytes, std::size_t{1}), is_large ? huge_page_bytes : page_bytes);
   Pages pages({TRY(map_aligned(mapped, is_large ? huge_page_bytes : page_bytes)), Unmap{mapped}});
-  if (is_large) (void)::madvise(pages.data(), mapped, MADV_HUGEPAGE);  // without them it is only slower
+  // A child of fork() has no use for them, and would make the kernel copy a page that the GPU still writes to; else it is only slower.
+  (void)::madvise(pages.data(), mapped, MADV_DONTFORK);
+  if (is_large) (void)::madvise(pages.data(), mapped, MADV_HUGEPAGE);
   if (numa_node >= 0) prefer_node(pages.data(), mapped, numa_node);
   for (std::size_t at = 0; at < mapped; at += page_bytes) pages.data()[at] = std::byte{0};
   return pages;
