@@ -23,6 +23,11 @@ constexpr SnapshotLimits unlimited{1 << 20, 1 << 20, 1 << 20};
 class DeviceSnapshot : public testing::Test {
  protected:
   DeviceSnapshot() { limit(1 << 20); }
+  /// Device memory is the host's here, and the host digests it.
+  static TensorDigest digest_of(StridedBlock block) {
+    block.kind = MemoryKind::host;
+    return tensor_digest(block, {Dims(1, 0), block.sizes}, block.sizes, DType::u8);
+  }
   /// A device anew, of so much memory.
   void limit(std::size_t bytes) {
     stager.reset();
@@ -71,7 +76,7 @@ TEST_F(DeviceSnapshot, HoldsCopiesWithTheDigestsOfTheTensorsAndFreesThemAsTheyGo
     const TensorCopy& copy = (*copies)[i];
     EXPECT_EQ(ByteView(copy.memory.data, 1024)[7], static_cast<std::byte>(i));
     EXPECT_EQ(copy.memory.kind, MemoryKind::device);
-    EXPECT_EQ(copy.digest, tensor_digest(tensors[i].source, tensors[i].box, tensors[i].shape, DType::u8));
+    EXPECT_EQ(copy.digest, digest_of(tensors[i].source));
   }
   EXPECT_FALSE((*copies)[8].owner);
   (*copies)[0].owner.reset();
@@ -99,7 +104,7 @@ TEST_F(DeviceSnapshot, CopiesWhatLiesOnTheHostToStaging) {
   EXPECT_EQ(pool->device_bytes(), 512u);
   EXPECT_EQ(pool->held_bytes(), 512u);
   EXPECT_EQ((*copies)[1].memory.kind, MemoryKind::host);
-  EXPECT_EQ((*copies)[1].digest, tensor_digest(tensors[1].source, tensors[1].box, tensors[1].shape, DType::u8));
+  EXPECT_EQ((*copies)[1].digest, digest_of(tensors[1].source));
 }
 
 TEST_F(DeviceSnapshot, ThereIsNoneWithoutATensorOfTheDeviceOrWithoutRoom) {
@@ -136,7 +141,7 @@ TEST_F(DeviceSnapshot, IsComparedWithTheTensorsDigestWhenTheLastOfItIsStaged) {
   SegmentDigests digests;
   digests.snapshot = {copies->front().digest};
   copies->front().memory.data[10] = std::byte{4};
-  TensorDigest changed = tensor_digest(copies->front().memory, {{0}, {600}}, {600}, DType::u8);
+  const TensorDigest changed = digest_of(copies->front().memory);
   const port::Buffer staging = device->allocate_staging(600).value();
   const std::vector<StridedBlock> from{copies->front().memory};
   ASSERT_TRUE(stager->stage(layout, from, 0, staging.bytes.first(400), staging.owner, digests));
