@@ -190,6 +190,31 @@ Wrong cancels_together(World& world, const port::Env& env, Rank rank, const gen:
   return loads(world, session, drawn.saved, rank, values);
 }
 
+/// A snapshot that the device does not come to read in time: the save fails, the trainer's tensors are free all the same, and what is read stays until then.
+Wrong outlives_the_save(const port::Env& env, Rank rank, const gen::DrawnCase& drawn, std::unique_ptr<SlowDevice>& slow) {
+  gen::RankState state = make_state(drawn.saved, rank, make_values(drawn.saved, drawn.seed));
+  const DeviceState on_device(state, env);
+  const port::TimePoint started = env.clock.now();
+  slow = std::make_unique<SlowDevice>(env.device, env.clock, started + std::chrono::seconds(15), 1);
+  port::Env slowly{env.net, env.data, env.storage, *slow, env.clock, env.tasks, env.observer};
+  protocol::Session session(slowly, {.coordinator = drawn.coordinator});
+  auto pending = protocol::async_save(session, state.dict,
+                                      {.step = Step{1}, .deadline = std::chrono::seconds(8), .snapshot = protocol::Snapshot::device});
+  if (!pending) return "async_save: " + to_string(pending.error());
+  Wrong wrong;
+  if (env.clock.now() >= started + std::chrono::seconds(8)) wrong = "the call waited for a device that only stages";
+  const auto outcome = pending->wait(env.clock.after(patience));
+  if (!outcome) wrong = "the save did not end";
+  const bool slept = slow->busy();
+  if (slept && outcome && *outcome) wrong = "a save of which nothing was staged is committed";
+  if (!session.unfinished().empty()) wrong = "the device reads nothing of the trainer's, and the session says that it does";
+  env.clock.sleep_until(started + std::chrono::seconds(20));
+  if (slow->lost_memory()) wrong = "a snapshot was freed while the device still read it";
+  slow->end();
+  if (slept) MARK("property.snapshot_outlived_the_save");
+  return wrong;
+}
+
 /// Saves or loads with a device that comes to its end some time before or after the call's deadline. Returns what the call left behind.
 Wrong lets_go(const port::Env& env, Rank rank, const gen::DrawnCase& drawn, std::unique_ptr<SlowDevice>& slow) {
   constexpr port::Duration patience_with_device = std::chrono::seconds(8);
@@ -227,13 +252,15 @@ Wrong lets_go(const port::Env& env, Rank rank, const gen::DrawnCase& drawn, std:
   if (slow->busy()) MARK("property.device_outlived_the_call");
   if (pending && !pending->wait(env.clock.after(patience))) wrong = "the save did not end";
   env.clock.sleep_until(started + std::chrono::seconds(20));  // the trainer keeps its tensors until the device has let go of them
+  slow->end();
   return wrong;
 }
 
 Wrong every_rank_lets_go(World& world, const gen::DrawnCase& drawn) {
   std::vector<std::unique_ptr<SlowDevice>> slow(static_cast<std::size_t>(drawn.saved.world_size));  // outlives the tasks of a call
   return on_every_rank(world, drawn, [&](World&, const port::Env& env, Rank rank, const gen::DrawnCase& of) {
-    return lets_go(env, rank, of, slow[static_cast<std::size_t>(rank.value)]);
+    auto& mine = slow[static_cast<std::size_t>(rank.value)];
+    return of.seed % 4 == 3 ? outlives_the_save(env, rank, of, mine) : lets_go(env, rank, of, mine);
   });
 }
 
@@ -279,7 +306,7 @@ std::vector<Property> async_properties() {
        [](World& world, const gen::DrawOptions& options) {
          return gen::for_all(options, [&](const gen::DrawnCase& drawn) { return every_rank_lets_go(world, drawn); });
        },
-       {"device.unfinished", "property.device_outlived_the_call"},
+       {"device.unfinished", "property.device_outlived_the_call", "property.snapshot_outlived_the_save"},
        needs_virtual_time},
   };
 }

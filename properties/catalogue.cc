@@ -16,7 +16,7 @@ const std::vector<Property>& catalogue() {
              metadata_properties,    rule_properties,           layout_properties,      writer_properties,      plan_cache_properties,
              saves_again_properties, state_properties,          per_rank_properties,    hook_fault_properties,  device_fault_properties,
              transfer_properties,    transfer_fault_properties, crash_properties,       killed_rank_properties, durability_properties,
-             give_up_properties,     two_jobs_properties,       determinism_properties, engine_properties,
+             give_up_properties,     two_jobs_properties,       determinism_properties, engine_properties,      snapshot_properties,
          }) {
       std::ranges::move(part(), std::back_inserter(properties));
     }

@@ -1,6 +1,8 @@
 // The device of one rank fails, at any call or work of a save or a load: that rank is named, and no other; nothing that was committed is lost; nothing leaks.
+#include "impl/core/check.h"
 #include "impl/core/mark.h"
 #include "impl/protocol/load.h"
+#include "impl/protocol/pending_save.h"
 #include "impl/protocol/save.h"
 #include "properties/device_state.h"
 #include "properties/on_ranks.h"
@@ -59,11 +61,23 @@ class DeviceFaultCheck {
 
   gen::WholeValues values(std::int64_t version) const { return make_values(drawn_.saved, static_cast<std::uint64_t>(version)); }
 
+  /// Of an asynchronous save that the trainer waits for at once.
+  static protocol::Checkpointed<protocol::Saved> by_snapshot(protocol::Session& session, gen::RankState& state,
+                                                             const protocol::SaveOptions& options) {
+    auto started = protocol::async_save(session, state.dict, options);
+    if (!started) return tl::unexpected(std::move(started).error());
+    const auto outcome = started->wait(session.env().clock.after(std::chrono::minutes(5)));
+    CHECK(outcome, "a save that outlives its deadline");
+    if (*outcome && (*outcome)->snapshot == protocol::Snapshot::device) MARK("device_faults.by_snapshot");
+    return *outcome;
+  }
+
   Wrong saves(protocol::Session& session, Rank rank, std::int64_t version, bool fails) {
     gen::RankState state = make_state(drawn_.saved, rank, values(version));
     auto on_device = move_to_device(world_, state, session.env());
     if (fails) arm(rank);
-    const auto saved = protocol::save(session, state.dict, {.step = Step{version}, .block_bytes = drawn_.block_bytes});
+    const protocol::SaveOptions options{.step = Step{version}, .block_bytes = drawn_.block_bytes, .snapshot = protocol::Snapshot::device};
+    const auto saved = drawn_.seed % 3 == 0 ? by_snapshot(session, state, options) : protocol::save(session, state.dict, options);
     const bool failed = fails && disarm(rank);
     if (saved) {
       newest_[static_cast<std::size_t>(rank.value)] = version;
@@ -122,7 +136,7 @@ std::vector<Property> device_fault_properties() {
            "committed loads; nothing leaks.",
            {"simgpu"},
            property,
-           {"device_faults.save_failed", "device_faults.save_went_on", "device_faults.load_failed"}}};
+           {"device_faults.save_failed", "device_faults.save_went_on", "device_faults.load_failed", "device_faults.by_snapshot"}}};
 }
 
 }  // namespace holdfast::properties

@@ -26,15 +26,19 @@ void now(const port::Env& env, Enqueue enqueue) {
 
 }  // namespace
 
-DeviceState::DeviceState(gen::RankState& state, const port::Env& env) : state_(state), env_(env) {
+DeviceState::DeviceState(gen::RankState& state, const port::Env& env, std::size_t every) : state_(state), env_(env) {
   for (Bytes& host : state_.memory) {
+    Moved& moved = moved_.emplace_back(Moved{&host, {}});
+    if (every != 0 && (moved_.size() - 1) % every == 0) continue;
     auto device = env_.device.allocate_device(host.size());
     CHECK(device.has_value(), "{}", device.error());
-    moved_.push_back({&host, *std::move(device)});
+    moved.device = *std::move(device);
   }
   for (auto& [name, numbers] : state_.memory_of) {
     auto& shards = std::get<TensorEntry>(*state_.dict.find(name)).shards;
-    for (std::size_t i = 0; i < shards.size(); ++i) shards_.push_back({&shards[i], numbers[i], shards[i].memory.data});
+    for (std::size_t i = 0; i < shards.size(); ++i) {
+      if (moved_[numbers[i]].device.owner) shards_.push_back({&shards[i], numbers[i], shards[i].memory.data});
+    }
   }
   upload();
   for (const MovedShard& shard : shards_) {
@@ -47,6 +51,7 @@ DeviceState::DeviceState(gen::RankState& state, const port::Env& env) : state_(s
 void DeviceState::upload() {
   now(env_, [&](port::StreamId stream) -> Status {
     for (const Moved& moved : moved_) {
+      if (!moved.device.owner) continue;
       TRY(env_.device.copy_in(*moved.host, std::make_shared<int>(), raw(moved.device.bytes.data(), moved.host->size()), stream));
     }
     return {};
@@ -56,6 +61,7 @@ void DeviceState::upload() {
 void DeviceState::download() {
   now(env_, [&](port::StreamId stream) -> Status {
     for (const Moved& moved : moved_) {
+      if (!moved.device.owner) continue;
       TRY(env_.device.copy_out(raw(moved.device.bytes.data(), moved.host->size()), *moved.host, std::make_shared<int>(), stream));
     }
     return {};

@@ -14,9 +14,9 @@ namespace holdfast::properties {
 class DeviceState {
  public:
   /// Copies the memory of every shard to the device, gaps between rows included, and makes the state dict point there. `state` must outlive this.
-  /// A device that refuses is a CHECK: this is the test's own preparation.
-  DeviceState(gen::RankState& state, const port::Env& env);
-  /// Copies the host memory there again.
+  /// A device that refuses is a CHECK: this is the test's own preparation. Of `every` memories the first stays on the host; 0: none does.
+  DeviceState(gen::RankState& state, const port::Env& env, std::size_t every = 0);
+  /// Copies the host memory of the state to the device again.
   void upload();
   /// Copies everything back and makes the state dict point to the host memory again.
   void download();

@@ -67,5 +67,6 @@ std::vector<Property> give_up_properties();
 std::vector<Property> two_jobs_properties();
 std::vector<Property> determinism_properties();
 std::vector<Property> engine_properties();
+std::vector<Property> snapshot_properties();
 
 }  // namespace holdfast::properties

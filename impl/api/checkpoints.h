@@ -30,6 +30,7 @@ using protocol::RecoverOptions;
 using protocol::Replicas;
 using protocol::Saved;
 using protocol::SaveOptions;
+using protocol::Snapshot;
 using protocol::Survey;
 using protocol::TransferOptions;
 using protocol::Transferred;
@@ -63,7 +64,7 @@ class Checkpoints {
   Checkpointed<Saved> save(const StateDict& state, const SaveOptions& options);
   /// Returns once the values of `state` are safe: the trainer may change, move or free them while the save goes on. The outcome, the same on every rank,
   /// comes from PendingSave::wait; an error that nobody waited for fails the next call. In full: impl/protocol/pending_save.h.
-  /// Blocks: for staging, at most options.deadline.
+  /// Blocks: for staging, or for a snapshot in device memory, at most options.deadline.
   Checkpointed<PendingSave> async_save(const StateDict& state, const SaveOptions& options);
   /// The newest committed and intact checkpoint, whatever layout it was saved from. Blocks: at most options.deadline.
   Checkpointed<Loaded> load(StateDict& destination, const LoadOptions& options = {});

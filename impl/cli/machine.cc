@@ -33,12 +33,13 @@ class Library {
   }
   const std::string& reason() const { return reason_; }
 
-  /// Calls a function that takes a pointer to an int and gives 0 for success.
-  std::optional<int> number(const char* name) const {
+  /// Calls a function that takes a pointer to an int, and perhaps more ints, and gives 0 for success.
+  template <typename... Ints>
+  std::optional<int> number(const char* name, Ints... more) const {
     if (!handle_) return std::nullopt;
-    const auto function = reinterpret_cast<int (*)(int*)>(::dlsym(handle_.get(), name));
+    const auto function = reinterpret_cast<int (*)(int*, Ints...)>(::dlsym(handle_.get(), name));
     int value = 0;
-    if (!function || function(&value) != 0) return std::nullopt;
+    if (!function || function(&value, more...) != 0) return std::nullopt;
     return value;
   }
   /// The same for one that takes a number.
@@ -60,6 +61,18 @@ class Library {
 /// 12040 is "12.4", as CUDA counts.
 std::string cuda_version(int number) { return fmt::format("{}.{}", number / 1000, number % 1000 / 10); }
 
+/// Of each GPU the node of host memory that is nearest to it, where staging goes.
+std::string numa_nodes(const Library& driver, int devices) {
+  constexpr int host_numa_id = 134;  // CU_DEVICE_ATTRIBUTE_HOST_NUMA_ID
+  std::string nodes;
+  for (int i = 0; i < devices; ++i) {
+    const std::optional<int> device = driver.number("cuDeviceGet", i);
+    const std::optional<int> node = device ? driver.number("cuDeviceGetAttribute", host_numa_id, *device) : std::nullopt;
+    nodes += fmt::format("{}{}", i == 0 ? "" : ", ", node && *node >= 0 ? std::to_string(*node) : "unknown");
+  }
+  return devices == 0 ? "" : fmt::format("; NUMA node of each: {}", nodes);
+}
+
 Check check_driver() {
   const Library driver({"libcuda.so.1", "libcuda.so"});
   if (!driver) return {"CUDA driver", Health::good, "none: " + driver.reason()};
@@ -70,7 +83,8 @@ Check check_driver() {
   if (!devices)
     return {"CUDA driver", Health::warning, fmt::format("{}, no device: cuInit gave {}", cuda_version(*version), begun.value_or(-1))};
   return {"CUDA driver", Health::good,
-          fmt::format("{}, {}", cuda_version(*version), reports::counted(static_cast<std::uint64_t>(*devices), "device"))};
+          fmt::format("{}, {}{}", cuda_version(*version), reports::counted(static_cast<std::uint64_t>(*devices), "device"),
+                      numa_nodes(driver, *devices))};
 }
 
 Check check_runtime() {

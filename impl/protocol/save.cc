@@ -12,6 +12,7 @@ constexpr std::uint64_t streaming_budget_bytes = 64 << 20;
 
 Checkpointed<Saved> save(Session& session, const StateDict& state, const SaveOptions& options) {
   SaveOptions streaming = options;
+  streaming.snapshot = Snapshot::staging;
   if (!streaming.staging_budget_bytes) streaming.staging_budget_bytes = streaming_budget_bytes;
   SaveRun run(session, streaming);
   const Checkpointed<Status> before = settle(session, run.end());

@@ -11,18 +11,12 @@
 #include "impl/core/key_map.h"
 #include "impl/core/nested.h"
 #include "impl/core/state_dict.h"
+#include "impl/protocol/device_snapshot.h"
 #include "impl/protocol/replica_verdict.h"
 #include "impl/protocol/segment_writer.h"
 #include "impl/protocol/session.h"
 
 namespace holdfast::protocol {
-
-/// Where async_save copies the tensors to before it returns.
-enum class Snapshot : std::uint8_t {
-  staging,  ///< host memory, from which they are written
-  /// Memory of the device, as far as a rank's part lies there and fits; staged and written from there after the call has returned. Else staging, and Saved says so.
-  device,
-};
 
 struct SaveOptions {
   Step step;
@@ -35,9 +29,11 @@ struct SaveOptions {
   /// A stream of the session's device (CudaDevice::view_stream) on which the trainer has enqueued the work that writes the tensors: they are read after what was
   /// enqueued before the call. None: they already hold their values.
   std::optional<port::StreamId> after = {};
+  /// Where async_save copies the tensors to. No effect on save(), which returns when all is durable anyway, nor with a writer of the caller's own.
   Snapshot snapshot = Snapshot::staging;
-  std::uint64_t snapshot_bytes_max = std::numeric_limits<std::uint64_t>::max();  ///< of device memory, of this rank
-  KeyMap keys = {};                                                              ///< what the keys of `state` are called in the checkpoint
+  /// Device memory that snapshots of this session may take, together with those of earlier saves that a device still reads. What does not fit is staged.
+  std::uint64_t snapshot_bytes_max = std::numeric_limits<std::uint64_t>::max();
+  KeyMap keys = {};                         ///< what the keys of `state` are called in the checkpoint
   std::optional<Structure> structure = {};  ///< of a state that flatten() made: stored, so that load_new() can give the tree back
   Replicas replicas = Replicas::trust;
   /// A save whose plan depends on nothing that has changed since an earlier save of this session uses that one's plan. No effect with a planner or writer of
@@ -53,7 +49,7 @@ struct Saved {
   /// On every rank: rules of `keys` that renamed nothing, replicas that differ. On the coordinator: what could not be tidied up after the commit.
   std::vector<std::string> warnings;
   bool plan_was_cached = false;           ///< the same on every rank
-  Snapshot snapshot = Snapshot::staging;  ///< of this rank
+  Snapshot snapshot = Snapshot::staging;  ///< where this rank's tensors were copied to, whatever was asked for
 };
 
 template <typename T>

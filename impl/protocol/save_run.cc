@@ -40,7 +40,8 @@ SaveRun::SaveRun(Session& session, const SaveOptions& options)
   if (writer_) return;
   own_ = std::make_shared<SegmentWriter>(
       env_, session.staging(),
-      SegmentWriterOptions{options.step, options.block_bytes, options.retention, session.last_verified(), options.staging_budget_bytes});
+      SegmentWriterOptions{options.step, options.block_bytes, options.retention, session.last_verified(), options.staging_budget_bytes,
+                           options.snapshot == Snapshot::device ? std::optional(options.snapshot_bytes_max) : std::nullopt});
   writer_ = own_;
 }
 
@@ -227,6 +228,7 @@ Result<std::vector<WriteResult>> SaveRun::written_or_cancelled(PendingState& pen
       times_->work()));
   if (!cancelled) return std::move(**results);
   MARK("save.cancelled");
+  if (writing_->give_up) writing_->give_up();
   return fail(ErrorCode::aborted, "save step {}: cancelled on this rank", step_);
 }
 
@@ -289,6 +291,7 @@ Checkpointed<Saved> SaveRun::write_round(PendingState* pending) {
   env_.enter("7 outcome");
   Saved saved;
   if (own_) saved = {own_->ticket().directory, own_->ticket().sequence, own_->warnings()};
+  if (own_) saved.snapshot = own_->snapshot();
   saved.plan_was_cached = plan_was_cached_;
   std::ranges::move(warnings_, std::back_inserter(saved.warnings));
   std::ranges::move(verdict->warnings, std::back_inserter(saved.warnings));

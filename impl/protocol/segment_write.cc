@@ -35,8 +35,15 @@ Result<Writing> SegmentWrite::start(const port::Env& env, std::shared_ptr<Stagin
                                                               [self, staged = std::move(staged)] { return run(self, *staged); });
   if (!written && env.unfinished) env.unfinished->add(std::move(is_staged));
   if (!written) return fail(std::move(written).error());
-  return Writing{std::move(is_staged), *std::move(written)};
+  // Whoever gives up may do so when nothing of it is left.
+  const auto give_up = [weak = std::weak_ptr(self)] {
+    if (const auto alive = weak.lock()) alive->give_up();
+  };
+  return Writing{std::move(is_staged), *std::move(written), give_up};
 }
+
+/// The stager ends with the window that it is at, and the writers with theirs.
+void SegmentWrite::give_up() { pipe_.fail(error(ErrorCode::aborted, "write \"{}\": given up", options_.directory)); }
 
 Status SegmentWrite::take(const SavePlan& plan) {
   struct Tensor {
@@ -105,8 +112,12 @@ Result<std::vector<WriteResult>> SegmentWrite::run(const std::shared_ptr<Segment
     if (other) others.push_back(*std::move(other));
     if (!other) done = fail(std::move(other).error());
   }
-  if (done) done = self->stage_all();
+  if (done) done = self->stage_all(staged);
   if (!done) self->pipe_.fail(done.error());
+  const bool lets_go = MUTATE("snapshot.held_until_written", true, false);
+  for (Segment& segment : self->segments_) {
+    if (lets_go) segment.copies.clear();
+  }
   self->planner_.reset();
   staged.set(done);
   self->pipe_.close();
@@ -121,15 +132,63 @@ Result<std::vector<WriteResult>> SegmentWrite::run(const std::shared_ptr<Segment
   return self->report(std::move(values));
 }
 
-Status SegmentWrite::stage_all() {
+Status SegmentWrite::stage_all(port::Promise<void>& staged) {
   if (segments_.empty()) {
     env_.enter("4 write");
     return {};
   }
   env_.enter("3 snapshot");
   Stager stager = TRY(Stager::open(env_, options_.deadline));
+  if (MUTATE("snapshot.returns_before_copied", false, options_.snapshot_bytes_max.has_value())) staged.set({});
+  if (TRY(copy_tensors(stager))) {
+    *options_.snapshot = Snapshot::device;
+    stager.reads_own_memory();
+    planner_.reset();
+    if (MUTATE("snapshot.staged_in_the_call", true, false)) staged.set({});
+  }
   for (Segment& segment : segments_) TRY(stage(stager, segment));
   return {};
+}
+
+/// Makes copies stand for the tensors. False: there are none, the tensors are to be staged.
+Result<bool> SegmentWrite::copy_tensors(Stager& stager) {
+  if (!options_.snapshot_bytes_max) return false;
+  std::vector<port::StageItem> tensors;
+  for (const Segment& segment : segments_) {
+    for (std::size_t i = 0; i < segment.items.size(); ++i) {
+      const WriteItem& item = segment.items[i];
+      tensors.push_back({segment.memory[i], item.chunk, item.shape, item.dtype});
+    }
+  }
+  const std::uint64_t budget = options_.staging_budget_bytes.value_or(std::numeric_limits<std::uint64_t>::max());
+  const SnapshotLimits limits{*options_.snapshot_bytes_max, budget - window_bytes_, budget};  // what is left must do for a window
+  std::optional<std::vector<TensorCopy>> copies = TRY(take_snapshot(stager, *pool_, std::move(tensors), limits));
+  if (!copies) return false;
+  auto copy = copies->begin();
+  for (Segment& segment : segments_) {
+    segment.memory.clear();
+    for (std::size_t i = 0; i < segment.items.size(); ++i, ++copy) {
+      segment.memory.push_back(std::move(copy->memory));
+      segment.copies.push_back(std::move(copy->owner));
+      segment.digests.snapshot.push_back(copy->digest);
+    }
+  }
+  return true;
+}
+
+std::vector<std::shared_ptr<void>> SegmentWrite::copies_in(const Segment& segment, std::uint64_t bytes) {
+  std::vector<std::shared_ptr<void>> owners;
+  for (std::size_t i = segment.copies_gone; i < segment.copies.size() && segment.layout.tensors[i].offset < bytes; ++i)
+    owners.push_back(segment.copies[i]);
+  return owners;
+}
+
+void SegmentWrite::let_go_of_copies(Segment& segment, std::uint64_t staged_bytes) {
+  for (; segment.copies_gone < segment.copies.size(); ++segment.copies_gone) {
+    const format::SegmentTensor& tensor = segment.layout.tensors[segment.copies_gone];
+    if (tensor.offset + tensor.bytes > staged_bytes) return;
+    if (MUTATE("snapshot.held_until_written", true, false)) segment.copies[segment.copies_gone].reset();
+  }
 }
 
 Status SegmentWrite::stage(Stager& stager, Segment& segment) {
@@ -153,7 +212,19 @@ Result<SegmentWrite::Window> SegmentWrite::stage_window(Stager& stager, Segment&
   Window window{&segment, room == 0 ? segment.layout.header_bytes + begin : 0,
                 TRY(pool_->acquire(room + bytes, budget, options_.deadline))};
   window.buffer.bytes = window.buffer.bytes.first(room + bytes);
-  TRY(stager.stage(segment.layout, segment.memory, begin, window.buffer.bytes.subspan(room), window.buffer.owner, segment.digests));
+  // A device that is late keeps what it still reads and writes.
+  struct Kept {
+    std::shared_ptr<void> window;
+    std::vector<std::shared_ptr<void>> copies;
+  };
+  std::shared_ptr<void> owner = window.buffer.owner;
+  if (!segment.copies.empty()) {
+    owner = std::make_shared<Kept>(
+        Kept{owner, MUTATE("snapshot.freed_while_read", copies_in(segment, begin + bytes), std::vector<std::shared_ptr<void>>())});
+  }
+  TRY(stager.stage(segment.layout, segment.memory, begin, window.buffer.bytes.subspan(room), owner, segment.digests));
+  owner.reset();
+  let_go_of_copies(segment, begin + bytes);
   if (!segment.file) {
     env_.enter("4 write");
     segment.file.emplace(TRY(NewFile::create(env_.storage, join(options_.directory, format::segment_name(segment.id)), options_.deadline)));

@@ -1,6 +1,7 @@
 // What one rank writes of a save: its boxes as segments, its byte values as files, durably. Runs in tasks that own all that they use but the tensors'
 // memory, which they let go when it is staged.
 //
+//   [snapshot: tensors -> copies, which then stand for them]
 //   stager: tensors -> windows of staging memory -> pipe -> writers: windows -> files; the header last, then sync
 //
 // A window comes back to the pool when it is written, so that a state larger than the budget streams through it.
@@ -12,6 +13,7 @@
 #include <vector>
 
 #include "impl/port/env.h"
+#include "impl/protocol/device_snapshot.h"
 #include "impl/protocol/durable.h"
 #include "impl/protocol/pipe.h"
 #include "impl/protocol/segment_result.h"
@@ -26,6 +28,8 @@ struct SegmentWriteOptions {
   std::string directory;  ///< of the attempt, and the generation of its segments
   std::uint32_t block_bytes = 0;
   std::optional<std::uint64_t> staging_budget_bytes = {};  ///< none: enough for the whole part
+  std::optional<std::uint64_t> snapshot_bytes_max = {};    ///< of device memory; none: no snapshot
+  std::shared_ptr<Snapshot> snapshot = {};                 ///< gets what it was, before Writing::staged
   port::Deadline deadline;
 };
 
@@ -42,6 +46,8 @@ class SegmentWrite {
     format::SegmentId id;
     std::vector<WriteItem> items;
     std::vector<StridedBlock> memory;
+    std::vector<std::shared_ptr<void>> copies = {};  ///< owners of `memory`, of a snapshot; empty without one
+    std::size_t copies_gone = 0;                     ///< the first of them, which are staged
     format::SegmentLayout layout = {};
     SegmentDigests digests = {};
     std::optional<NewFile> file = {};
@@ -67,9 +73,14 @@ class SegmentWrite {
   bool is_one_window(const Segment& segment) const { return segment.layout.file_bytes() <= window_bytes_; }
 
   static Result<std::vector<WriteResult>> run(const std::shared_ptr<SegmentWrite>& self, port::Promise<void>& staged);
-  Status stage_all();
+  Status stage_all(port::Promise<void>& staged);
+  Result<bool> copy_tensors(Stager& stager);
   Status stage(Stager& stager, Segment& segment);
   Result<Window> stage_window(Stager& stager, Segment& segment, std::uint64_t begin, std::uint64_t bytes, std::uint64_t room);
+  /// Of the tensors in the first bytes of the segment's data, as far as they are still there; these may then go.
+  static std::vector<std::shared_ptr<void>> copies_in(const Segment& segment, std::uint64_t bytes);
+  static void let_go_of_copies(Segment& segment, std::uint64_t staged_bytes);
+  void give_up();
   /// Writes windows until there are no more.
   Status write_windows();
   Status write_window(Window window);

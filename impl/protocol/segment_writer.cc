@@ -54,8 +54,15 @@ Status SegmentWriter::check_alone() {
 
 Result<Writing> SegmentWriter::write_data(SavePlan plan, std::shared_ptr<SavePlanner> planner) {
   ticket_ = TRY(decode_ticket(plan.storage_data));
-  return SegmentWrite::start(env_, pool_, {role_.rank, ticket_.directory, options_.block_bytes, options_.staging_budget_bytes, role_.work},
-                             plan, std::move(planner));
+  snapshot_ = std::make_shared<Snapshot>(Snapshot::staging);
+  const SegmentWriteOptions options{.rank = role_.rank,
+                                    .directory = ticket_.directory,
+                                    .block_bytes = options_.block_bytes,
+                                    .staging_budget_bytes = options_.staging_budget_bytes,
+                                    .snapshot_bytes_max = options_.snapshot_bytes_max,
+                                    .snapshot = snapshot_,
+                                    .deadline = role_.work};
+  return SegmentWrite::start(env_, pool_, options, plan, std::move(planner));
 }
 
 Status SegmentWriter::finish(const Metadata& metadata, const std::vector<std::vector<WriteResult>>& results) {

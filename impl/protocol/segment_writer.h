@@ -9,6 +9,7 @@
 #include "impl/format/segment.h"
 #include "impl/plan/retention.h"
 #include "impl/port/env.h"
+#include "impl/protocol/device_snapshot.h"
 #include "impl/protocol/segment_result.h"
 #include "impl/protocol/staging_pool.h"
 #include "impl/protocol/storage_io.h"
@@ -21,6 +22,7 @@ struct SegmentWriterOptions {
   plan::RetentionPolicy retention = {};
   std::optional<plan::AttemptId> last_verified = {};       ///< never retired
   std::optional<std::uint64_t> staging_budget_bytes = {};  ///< none: enough for the rank's whole part
+  std::optional<std::uint64_t> snapshot_bytes_max = {};    ///< of device memory; none: no snapshot there
 };
 
 class SegmentWriter : public StorageWriter {
@@ -40,6 +42,8 @@ class SegmentWriter : public StorageWriter {
 
   const AttemptTicket& ticket() const { return ticket_; }
   const std::vector<std::string>& warnings() const { return warnings_; }
+  /// Once what was to be written is staged.
+  Snapshot snapshot() const { return *snapshot_; }
 
  private:
   Status check_alone();
@@ -52,6 +56,7 @@ class SegmentWriter : public StorageWriter {
   AttemptTicket ticket_;
   plan::AttemptId attempt_;
   std::vector<std::string> warnings_;
+  std::shared_ptr<Snapshot> snapshot_ = std::make_shared<Snapshot>(Snapshot::staging);  ///< shared with the task that writes
 };
 
 }  // namespace holdfast::protocol

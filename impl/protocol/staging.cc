@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <optional>
 
 #include "impl/core/mark.h"
 #include "impl/core/mesh_layout.h"
@@ -119,6 +120,36 @@ Stager::~Stager() {
   if (env_) env_->device.destroy_stream(stream_);
 }
 
+Status Stager::stage(std::span<const port::StageItem> items, const std::shared_ptr<void>& owner) {
+  return finish(*env_, stream_, env_->device.stage(items, owner, stream_), deadline_);
+}
+
+namespace {
+
+/// Adds the digest of a part of a tensor. `moved`: taken where the part lay, by who moved it; none where staging is all there is.
+Status add_tensor(const Part& part, const format::SegmentTensor& tensor, bool is_last, const std::optional<TensorDigest>& moved,
+                  SegmentDigests& digests) {
+  TensorDigest& sum = digests.tensors[part.tensor];
+  if (digests.snapshot.empty()) {
+    const TensorDigest staged = part.memory.kind == MemoryKind::device ? staging_digest(part, tensor) : *moved;
+    if (staged != *moved) {
+      return fail(ErrorCode::corrupt, "copy out \"{}\" box {}: staging has digest {}, the device {}", tensor.name, to_string(part.box),
+                  to_string(staged), to_string(*moved));
+    }
+    sum += *moved;
+    return {};
+  }
+  sum += moved ? *moved : staging_digest(part, tensor);
+  const TensorDigest& source = digests.snapshot[part.tensor];
+  if (is_last && MUTATE("snapshot.digest_of_copy_only", sum != source, false)) {
+    return fail(ErrorCode::corrupt, "stage the snapshot of \"{}\" box {}: it has digest {}, the tensor had {}", tensor.name,
+                to_string(tensor.box), to_string(sum), to_string(source));
+  }
+  return {};
+}
+
+}  // namespace
+
 Status Stager::stage(const format::SegmentLayout& layout, std::span<const StridedBlock> memory, std::uint64_t begin, ByteSpan into,
                      const std::shared_ptr<void>& owner, SegmentDigests& digests) {
   struct Kept {
@@ -131,26 +162,23 @@ Status Stager::stage(const format::SegmentLayout& layout, std::span<const Stride
     const ByteSpan group = into.first(bytes);
     const std::vector<Part> parts = parts_of(layout, memory, begin, group);
     const auto kept = std::make_shared<Kept>(Kept{owner, std::vector<TensorDigest>(parts.size())});
+    // A device need not digest what was digested before it was copied: staging is compared with that.
+    const auto is_digested = [&](const Part& part) { return digests.snapshot.empty() || part.memory.kind == MemoryKind::host; };
     std::vector<port::StageItem> items;
     for (std::size_t i = 0; i < parts.size(); ++i) {
       const format::SegmentTensor& tensor = layout.tensors[parts[i].tensor];
-      items.push_back({parts[i].memory, parts[i].box, tensor.shape, tensor.dtype, parts[i].staging, &kept->digests[i]});
+      items.push_back({parts[i].memory, parts[i].box, tensor.shape, tensor.dtype, parts[i].staging,
+                       is_digested(parts[i]) ? &kept->digests[i] : nullptr});
     }
-    TRY(finish(*env_, stream_, env_->device.stage(items, kept, stream_), deadline_));
+    TRY(stage(items, kept));
     for (std::size_t i = 0; i < parts.size(); ++i) {
       const Part& part = parts[i];
       const format::SegmentTensor& tensor = layout.tensors[part.tensor];
-      if (part.memory.kind == MemoryKind::device) {
-        const TensorDigest staged = staging_digest(part, tensor);
-        if (staged != kept->digests[i]) {
-          return fail(ErrorCode::corrupt, "copy out \"{}\" box {}: staging has digest {}, the device {}", tensor.name, to_string(part.box),
-                      to_string(staged), to_string(kept->digests[i]));
-        }
-      }
-      digests.tensors[part.tensor] += kept->digests[i];
       const auto end = static_cast<std::uint64_t>(part.staging.data() - group.data()) + begin + part.staging.size();
+      const bool is_last = end == tensor.offset + tensor.bytes;
+      TRY(add_tensor(part, tensor, is_last, is_digested(part) ? std::optional(kept->digests[i]) : std::nullopt, digests));
       if (part.staging.size() != tensor.bytes) MARK("staging.tensor_in_parts");
-      add_blocks(stored_bytes(part), layout.block_bytes, end == tensor.offset + tensor.bytes, digests);
+      add_blocks(stored_bytes(part), layout.block_bytes, is_last, digests);
     }
     into = into.subspan(bytes);
     begin += bytes;

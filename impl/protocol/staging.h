@@ -19,6 +19,8 @@ struct SegmentDigests {
   std::vector<BlockDigest> blocks;    ///< of the bytes as they are stored
   BlockDigester block;                ///< of the block that is not yet whole
   std::uint64_t block_bytes = 0;      ///< of it so far
+  /// Of the tensors, where what is staged are copies of them that were digested as they were made (device_snapshot.h). Else empty.
+  std::vector<TensorDigest> snapshot;
 };
 
 /// Copies tensors to staging, part by part, in the order of a segment's data. One pass over host memory: each part is copied, and both its digests are
@@ -33,9 +35,15 @@ class Stager {
 
   /// Stages bytes [begin, begin + into.size()) of the segment's data area; memory[i] is tensor i's. Calls for one segment follow one another without gaps
   /// and end at element boundaries. Blocks until all of it is done; `owner` keeps `into` for copies that outlive a timeout, which are then unfinished work (device_wait.h).
-  /// Errors: what the device says; timeout; corrupt when staging does not hold what a device digested before it moved the bytes.
+  /// Errors: what the device says; timeout; corrupt when staging does not hold what a device digested before it moved the bytes: of a snapshot, when the last
+  /// of a tensor is staged.
   Status stage(const format::SegmentLayout& layout, std::span<const StridedBlock> memory, std::uint64_t begin, ByteSpan into,
                const std::shared_ptr<void>& owner, SegmentDigests& digests);
+
+  /// Has the device stage `items` on the same stream, and waits. Errors and `owner`: the same.
+  Status stage(std::span<const port::StageItem> items, const std::shared_ptr<void>& owner);
+  /// What is staged from now on is memory of the save's own, which `owner` keeps: work on it that outlives a timeout is nobody else's to wait for.
+  void reads_own_memory() { env_->unfinished = nullptr; }
 
  private:
   Stager(const port::Env& env, port::StreamId stream, port::Deadline deadline) : env_(env), stream_(stream), deadline_(deadline) {}

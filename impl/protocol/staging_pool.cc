@@ -19,6 +19,7 @@ struct StagingPool::State {
   std::vector<port::Buffer> idle;
   std::uint64_t held_bytes = 0;
   std::uint64_t peak_bytes = 0;
+  std::uint64_t device_bytes = 0;
   bool closed = false;
 
   /// Takes an idle buffer, or reserves room for a new one. False when neither can be had now.
@@ -122,6 +123,28 @@ Result<port::Buffer> StagingPool::take(std::size_t bytes, Claim claim) {
   return port::Buffer{span, std::shared_ptr<void>(span.data(), give_back), MemoryKind::host};
 }
 
+Result<std::optional<port::Buffer>> StagingPool::try_allocate_device(std::size_t bytes, std::uint64_t bytes_max) {
+  bool fits = false;
+  state_->monitor->change([&] {
+    fits = MUTATE("snapshot.budget_ignored", bytes <= bytes_max && state_->device_bytes <= bytes_max - bytes, true);
+    if (fits) state_->device_bytes += bytes;
+  });
+  if (!fits) return std::nullopt;
+  const auto give_back = [state = state_, bytes] { state->monitor->change([&] { state->device_bytes -= bytes; }); };
+  Result<port::Buffer> allocated = device_.allocate_device(bytes);
+  if (!allocated) {
+    give_back();
+    if (allocated.error().code == ErrorCode::out_of_memory) return std::nullopt;
+    return fail(std::move(allocated).error());
+  }
+  const ByteSpan span = allocated->bytes;
+  const auto free = [give_back, buffer = *std::move(allocated)](void*) mutable {
+    buffer = {};  // what is counted is never less than what is held
+    give_back();
+  };
+  return port::Buffer{span, std::shared_ptr<void>(span.data(), free), MemoryKind::device};
+}
+
 void StagingPool::trim(std::uint64_t bytes) {
   std::vector<port::Buffer> freed;
   state_->monitor->change([&] { state_->free_down_to(bytes, freed); });
@@ -136,6 +159,12 @@ std::uint64_t StagingPool::held_bytes() const {
 std::uint64_t StagingPool::peak_bytes() const {
   std::uint64_t bytes = 0;
   state_->monitor->change([&] { bytes = state_->peak_bytes; });
+  return bytes;
+}
+
+std::uint64_t StagingPool::device_bytes() const {
+  std::uint64_t bytes = 0;
+  state_->monitor->change([&] { bytes = state_->device_bytes; });
   return bytes;
 }
 

@@ -1,4 +1,6 @@
-// Staging memory of a session: bounded, reused, and given back when the last owner of a buffer is gone, an abandoned write included.
+// Staging memory of a session, and device memory for its snapshots: bounded, and given back when the last owner of a buffer is gone, an abandoned
+// write included. Staging is reused: to make it costs more than to fill it (BENCHMARKS.md, `gpu`), so a session's first save pays for it, and the next do not.
+// Device memory is not: the trainer wants it back.
 #pragma once
 
 #include <cstdint>
@@ -26,11 +28,16 @@ class StagingPool {
   /// The same, but none where acquire() would wait: for who holds buffers that only it can give back. Blocks for nothing but the device.
   Result<std::optional<port::Buffer>> try_acquire(std::size_t bytes, std::uint64_t budget_bytes);
 
+  /// `bytes` of device memory (Device::allocate_device), until the last copy of its owner is gone. None where more than `bytes_max` of it would then be held,
+  /// or where the device has no more. Blocks for nothing but the device. Errors: what it says but out_of_memory.
+  Result<std::optional<port::Buffer>> try_allocate_device(std::size_t bytes, std::uint64_t bytes_max);
+
   /// Frees idle buffers until no more than `bytes` are held, or none is idle.
   void trim(std::uint64_t bytes);
 
-  std::uint64_t held_bytes() const;  ///< in use and idle
-  std::uint64_t peak_bytes() const;  ///< the most that was ever held
+  std::uint64_t held_bytes() const;    ///< of staging, in use and idle
+  std::uint64_t peak_bytes() const;    ///< the most of it that was ever held
+  std::uint64_t device_bytes() const;  ///< of device memory, in use
 
  private:
   struct State;

@@ -1,6 +1,7 @@
 // The storage's hooks, with PyTorch DCP's names and call order. A writer or reader does the I/O of one save or load; it decides nothing.
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <optional>
 #include <vector>
@@ -26,6 +27,8 @@ struct Role {
 struct Writing {
   port::Future<void> staged;  ///< nothing of the caller's tensors is read any more; fails when the writing failed before that
   port::Future<std::vector<WriteResult>> written;  ///< everything is durable, and staged
+  /// May be empty. Nobody waits for `written` any more: what is under way ends early, and lets go of its memory. Any task may call it; it waits for nothing.
+  std::function<void()> give_up = {};
 };
 
 /// Order of calls in a save: reset, set_up_storage_writer, prepare_local_plan, [coordinator: prepare_global_plan], write_data,

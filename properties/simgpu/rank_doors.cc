@@ -119,6 +119,7 @@ class Doors final : public RankDoors {
   }
   Status close(port::Deadline deadline) override {
     const InContext in(&context_);
+    TRY(tasks_.await_all(deadline));
     return data_->close(deadline);
   }
 

@@ -15,7 +15,7 @@ class RankDoors {
   virtual ~RankDoors() = default;
   /// The doors; those that are not of CUDA are `env`'s of open().
   virtual port::Env env() = 0;
-  /// Ends the communicator, and waits for what an exchange left unfinished. Without it the data plane leaks it. Errors: timeout.
+  /// Waits for the rank's tasks, ends the communicator, and waits for what an exchange left unfinished. Without it the data plane leaks it. Errors: timeout.
   virtual Status close(port::Deadline deadline) = 0;
 
   /// GPU `device` of `devices`. `env` must outlive the doors.

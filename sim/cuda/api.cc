@@ -59,13 +59,21 @@ cudaError_t copy(State& state, const char* name, void* to, std::size_t to_pitch,
   CUstream_st* on = state.stream(stream, name);
   if (on == nullptr) return cudaErrorInvalidResourceHandle;
   if (rows > 1 && (width > to_pitch || width > from_pitch)) return cudaErrorInvalidPitchValue;
-  const auto run = [=] {
-    for (std::size_t row = 0; row < rows; ++row) {
-      std::memcpy(static_cast<char*>(to) + row * to_pitch, static_cast<const char*>(from) + row * from_pitch, width);
-    }
+  const auto move_rows = [=](char* into, std::size_t into_pitch, const char* out_of, std::size_t out_of_pitch) {
+    for (std::size_t row = 0; row < rows; ++row) std::memcpy(into + row * into_pitch, out_of + row * out_of_pitch, width);
   };
-  return state.enqueue(*on, fmt::format("{}({} x {} bytes)", name, rows, width),
-                       copy_accesses(to, to_pitch, from, from_pitch, width, rows, kind), run);
+  const bool from_pageable = state.allocation_of(address(from)) == nullptr, to_pageable = state.allocation_of(address(to)) == nullptr;
+  std::function<void()> run = [=] { move_rows(static_cast<char*>(to), to_pitch, static_cast<const char*>(from), from_pitch); };
+  if (from_pageable && !to_pageable && kind != cudaMemcpyDeviceToHost && kind != cudaMemcpyDeviceToDevice) {
+    // The call takes the bytes to memory of CUDA's own, and the copy goes on from there.
+    const auto taken = std::make_shared<std::vector<char>>(rows * width);
+    move_rows(taken->data(), width, static_cast<const char*>(from), from_pitch);
+    run = [=] { move_rows(static_cast<char*>(to), to_pitch, taken->data(), width); };
+  }
+  const cudaError_t code = state.enqueue(*on, fmt::format("{}({} x {} bytes)", name, rows, width),
+                                         copy_accesses(to, to_pitch, from, from_pitch, width, rows, kind), run);
+  // Into pageable memory the call is over when the copy is.
+  return code == cudaSuccess && to_pageable ? state.wait({{on->id, on->enqueued}}, on->ordered, name) : code;
 }
 
 const char* text_of(cudaError_t code) {
@@ -74,6 +82,9 @@ const char* text_of(cudaError_t code) {
     case cudaErrorInvalidValue: return "invalid argument";
     case cudaErrorMemoryAllocation: return "out of memory";
     case cudaErrorInvalidPitchValue: return "invalid pitch argument";
+    case cudaErrorOperatingSystem: return "OS call failed or operation not supported on this OS";
+    case cudaErrorHostMemoryAlreadyRegistered: return "part or all of the requested memory range is already mapped";
+    case cudaErrorHostMemoryNotRegistered: return "pointer does not correspond to a registered memory region";
     case cudaErrorStubLibrary: return "CUDA driver is a stub library";
     case cudaErrorInsufficientDriver: return "CUDA driver version is insufficient for CUDA runtime version";
     case cudaErrorInvalidDeviceFunction: return "invalid device function";
@@ -145,6 +156,16 @@ cudaError_t cudaSetDevice(int device) {
   });
 }
 
+cudaError_t cudaDeviceGetAttribute(int* value, cudaDeviceAttr attribute, int device) {
+  return call_always("cudaDeviceGetAttribute", false, [&](State& state) {
+    constexpr int host_numa_id = 134;
+    if (device < 0 || device >= state.device_count) return cudaErrorInvalidDevice;
+    if (attribute != host_numa_id) return unsupported("cudaDeviceGetAttribute", "attribute but the NUMA node");
+    *value = 0;
+    return cudaSuccess;
+  });
+}
+
 cudaError_t cudaDeviceSynchronize() {
   return call("cudaDeviceSynchronize", [&](State& state) {
     const Moment all = state.all_work(state.context().device);
@@ -176,6 +197,18 @@ cudaError_t cudaFree(void* memory) {
 cudaError_t cudaFreeHost(void* memory) {
   return call_always("cudaFreeHost", true,
                      [&](State& state) { return memory == nullptr ? cudaSuccess : state.free(memory, true, "cudaFreeHost"); });
+}
+
+cudaError_t cudaHostRegister(void* memory, std::size_t bytes, unsigned flags) {
+  return call("cudaHostRegister", [&](State& state) {
+    if (flags != cudaHostRegisterDefault && flags != cudaHostRegisterPortable)
+      return unsupported("cudaHostRegister", "mapped, input-output or read-only memory");
+    return state.pin(memory, bytes);
+  });
+}
+
+cudaError_t cudaHostUnregister(void* memory) {
+  return call_always("cudaHostUnregister", true, [&](State& state) { return state.unpin(memory); });
 }
 
 cudaError_t cudaStreamCreateWithFlags(cudaStream_t* stream, unsigned flags) {

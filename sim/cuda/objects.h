@@ -44,6 +44,7 @@ struct Allocation {
   std::uint64_t id = 0;
   std::size_t bytes = 0;
   bool pinned = false;
+  bool registered = false;  ///< pinned memory of the program's own
   int device = 0;
   bool freed = false;
   std::unique_ptr<std::byte, void (*)(void*)> memory{nullptr, std::free};

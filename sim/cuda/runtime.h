@@ -3,7 +3,8 @@
 // It checks order, sizes, index arithmetic and error paths of host code; not speed, the device's memory model or CUDA itself.
 //
 // What is poison: 0xCD fresh device memory, 0xEE fresh pinned memory, 0xDB the destination of a copy that has not run yet, 0xDD freed
-// memory. Under ASan device memory that no running operation names, and freed memory, trap at the access.
+// memory. Memory of the program's own that is registered keeps its bytes. A copy from pageable memory takes the bytes at the call, one into it is over when the
+// call returns: slow, and no error. Under ASan device memory that no running operation names, and freed memory, trap at the access.
 // Race check: operations on different streams that touch the same memory, one of them writing, without an event or a host synchronisation
 // between them, are a finding whichever order they happened to run in. (Memory that host functions touch is unknown, hence unchecked.)
 // Everything is one state for the process, used by one OS thread at a time; fibres may share it, for no call suspends.

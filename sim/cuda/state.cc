@@ -38,7 +38,8 @@ void trap(const Allocation& allocation, bool on) {
 }
 
 std::string name_of(const Allocation& allocation) {
-  return fmt::format("{} allocation {} of {} bytes", allocation.pinned ? "pinned" : "device", allocation.id, allocation.bytes);
+  const char* const kind = allocation.registered ? "registered" : allocation.pinned ? "pinned" : "device";
+  return fmt::format("{} allocation {} of {} bytes", kind, allocation.id, allocation.bytes);
 }
 
 /// Of the errors that can be made to happen, those after which CUDA runs nothing on the device any more.
@@ -117,13 +118,17 @@ void State::pass_time() {
   }
 }
 
-cudaError_t State::allocate(void** memory, std::size_t bytes, bool pinned) {
-  const int device = context().device;
+bool State::has_room(std::size_t bytes, bool pinned) const {
   std::size_t used = bytes;
   for (const auto& [address, other] : memory_) {
-    if (!other.freed && other.pinned == pinned && (pinned || other.device == device)) used += other.bytes;
+    if (!other.freed && other.pinned == pinned && (pinned || other.device == context_->device)) used += other.bytes;
   }
-  if (used > memory_limit) return cudaErrorMemoryAllocation;
+  return used <= memory_limit;
+}
+
+cudaError_t State::allocate(void** memory, std::size_t bytes, bool pinned) {
+  const int device = context().device;
+  if (!has_room(bytes, pinned)) return cudaErrorMemoryAllocation;
   Allocation made;
   made.id = next_id_++;
   made.bytes = bytes;
@@ -140,7 +145,7 @@ cudaError_t State::allocate(void** memory, std::size_t bytes, bool pinned) {
 
 cudaError_t State::free(void* memory, bool pinned, const char* call) {
   const auto found = memory_.find(reinterpret_cast<std::uintptr_t>(memory));
-  if (found == memory_.end() || found->second.pinned != pinned) {
+  if (found == memory_.end() || found->second.pinned != pinned || found->second.registered) {
     find(fmt::format("{}: the address was never allocated as such", call));
     return cudaErrorInvalidValue;
   }
@@ -149,16 +154,53 @@ cudaError_t State::free(void* memory, bool pinned, const char* call) {
     find(fmt::format("{}: double free of {}", call, name_of(allocation)));
     return cudaErrorInvalidValue;
   }
+  let_go(found->first, allocation, call, "freed");
+  quarantine(allocation);
+  return cudaSuccess;
+}
+
+void State::let_go(std::uintptr_t begin, const Allocation& allocation, const char* call, const char* what) {
   const bool may_run = lost(allocation.device) == cudaSuccess;
   for (const Operation& operation : unsynchronised_) {
     for (const Access& access : operation.accesses) {
-      if (!may_run || !access.overlaps(found->first, allocation.bytes)) continue;
-      find(fmt::format("{}: {} is freed while {} may still use it", call, name_of(allocation), operation.what));
+      if (!may_run || !access.overlaps(begin, allocation.bytes)) continue;
+      find(fmt::format("{}: {} is {} while {} may still use it", call, name_of(allocation), what, operation.what));
     }
   }
   while (step()) {  // CUDA waits for the device before it frees
   }
-  quarantine(allocation);
+}
+
+cudaError_t State::pin(void* memory, std::size_t bytes) {
+  const auto begin = reinterpret_cast<std::uintptr_t>(memory);
+  if (memory == nullptr || bytes == 0) return cudaErrorInvalidValue;
+  const auto after = memory_.lower_bound(begin + bytes);
+  if (after != memory_.begin()) {
+    const auto& [address, other] = *std::prev(after);
+    if (address + other.bytes > begin) {
+      find(fmt::format("cudaHostRegister: {} bytes overlap {}", bytes, name_of(other)));
+      return cudaErrorHostMemoryAlreadyRegistered;
+    }
+  }
+  if (!has_room(bytes, true)) return cudaErrorMemoryAllocation;
+  Allocation made;
+  made.id = next_id_++;
+  made.bytes = bytes;
+  made.pinned = made.registered = true;
+  made.device = context().device;
+  made.memory = {static_cast<std::byte*>(memory), [](void*) {}};
+  memory_.insert_or_assign(begin, std::move(made));
+  return cudaSuccess;
+}
+
+cudaError_t State::unpin(void* memory) {
+  const auto found = memory_.find(reinterpret_cast<std::uintptr_t>(memory));
+  if (found == memory_.end() || !found->second.registered) {
+    find("cudaHostUnregister: the address was never registered");
+    return cudaErrorHostMemoryNotRegistered;
+  }
+  let_go(found->first, found->second, "cudaHostUnregister", "unregistered");
+  memory_.erase(found);  // the program may unmap it now
   return cudaSuccess;
 }
 

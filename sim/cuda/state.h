@@ -38,6 +38,9 @@ class State {
   // Memory.
   cudaError_t allocate(void** memory, std::size_t bytes, bool pinned);
   cudaError_t free(void* memory, bool pinned, const char* call);
+  /// Memory of the program's own becomes pinned, and is left alone otherwise.
+  cudaError_t pin(void* memory, std::size_t bytes);
+  cudaError_t unpin(void* memory);
   /// The allocation, freed or not, that holds the address.
   const Allocation* allocation_of(std::uintptr_t address) const;
 
@@ -91,6 +94,9 @@ class State {
   Context* context_ = &own_context;
 
  private:
+  bool has_room(std::size_t bytes, bool pinned) const;
+  /// Finds work that may still use the allocation, then lets all work come to its end.
+  void let_go(std::uintptr_t begin, const Allocation& allocation, const char* call, const char* what);
   bool is_due(const char* call);
   bool is_due(const CUstream_st& on);
   void pass_time();

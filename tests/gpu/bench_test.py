@@ -8,7 +8,8 @@ import subprocess
 import sys
 
 CASES = {"ceiling copy in", "ceiling copy out", "ceiling copy within", "digest F32", "digest for the aim", "digest BF16", "digest F8_E4M3",
-         "pack columns", "stage", "stage 20 tensors of 64", "stage a small tensor", "save to tmpfs", "load from tmpfs"}
+         "pack columns", "snapshot", "snapshot without digest", "snapshot for the aim", "pin staging", "stage", "stage 20 tensors of 64",
+         "stage a small tensor", "save to tmpfs", "load from tmpfs", "async_save to a snapshot", "async_save to staging"}
 
 
 def run(program, *words):

@@ -11,6 +11,7 @@
 #include "impl/backend/posix/posix_storage.h"
 #include "impl/core/check.h"
 #include "impl/protocol/load.h"
+#include "impl/protocol/pending_save.h"
 #include "impl/protocol/save.h"
 #include "tests/bench/bench.h"
 #include "tests/gpu/gpu_ceiling.h"
@@ -19,7 +20,7 @@ namespace holdfast::bench {
 namespace {
 
 constexpr port::Duration patience = std::chrono::minutes(2);
-constexpr double digest_aim = 3000, tmpfs_aim = 50, load_aim = 52;  ///< GB/s on an H200
+constexpr double digest_aim = 3000, snapshot_aim = 40 / 0.024, tmpfs_aim = 50, load_aim = 52;  ///< GB/s on an H200
 
 struct Sizes {
   std::size_t large;         ///< digests, packing, copies
@@ -44,6 +45,8 @@ class Bench {
     TRY(ceilings());
     for (const DType dtype : {DType::f32, DType::bf16, DType::f8_e4m3}) TRY(digest(dtype));
     TRY(pack());
+    TRY(snapshot());
+    TRY(pin());
     TRY(stage());
     TRY(small());
     TRY(saved());
@@ -131,6 +134,36 @@ class Bench {
     return {};
   }
 
+  /// Digested and copied to other memory of the device; and only copied, as the ceiling is.
+  Status snapshot() {
+    const port::Buffer memory = TRY(noise(sizes_.large)), to = TRY(device_.allocate_device(sizes_.large));
+    const Dims shape{static_cast<std::int64_t>(sizes_.large / 2)};
+    const StridedBlock block = packed_block(memory.bytes.data(), shape, 2, MemoryKind::device);
+    const auto kept = std::make_shared<std::pair<std::shared_ptr<void>, TensorDigest>>(to.owner, TensorDigest{});
+    double speed = 0;
+    for (const auto& [name, digest] :
+         {std::pair("snapshot without digest", static_cast<TensorDigest*>(nullptr)), std::pair("snapshot", &kept->second)}) {
+      const port::StageItem item{block, {{0}, shape}, shape, DType::bf16, to.bytes, digest};
+      speed = gb_per_s(sizes_.large, TRY(time(within_batch, [&] { return device_.stage({&item, 1}, kept, stream_); })));
+      report(name, speed, "GB/s", within_, sizes_.large, "bf16");
+    }
+    report("snapshot for the aim", speed, "GB/s", snapshot_aim, sizes_.large, "bf16");
+    return {};
+  }
+
+  /// What the first save pays for each byte of staging: to find, touch and pin it.
+  Status pin() {
+    const std::size_t bytes = std::min<std::size_t>(sizes_.large, 1 << 30);
+    std::vector<double> times;
+    for (int repeat = 0; repeat < sizes_.repeats; ++repeat) {
+      const Stopwatch watch;
+      const port::Buffer staging = TRY(device_.allocate_staging(bytes));
+      times.push_back(watch.wall());
+    }
+    report("pin staging", gb_per_s(bytes, median(std::move(times))), "GB/s", {}, bytes);
+    return {};
+  }
+
   /// Digested and copied to pinned memory.
   Status stage() {
     const port::Buffer memory = TRY(noise(sizes_.large)), to = TRY(device_.allocate_staging(sizes_.large));
@@ -166,7 +199,7 @@ class Bench {
     std::error_code unknown;
     const std::filesystem::space_info room = std::filesystem::space("/dev/shm", unknown);
     if (unknown || room.available < 5 * (sizes_.state / 2)) {  // an old step goes when a new one is there
-      fmt::print(stderr, "SKIPPED save to tmpfs, load from tmpfs: /dev/shm has no room for {} bytes twice\n", sizes_.state);
+      fmt::print(stderr, "SKIPPED save to tmpfs, load from tmpfs, async_save: /dev/shm has no room for {} bytes twice\n", sizes_.state);
       return {};
     }
     std::string folder = "/dev/shm/holdfast-bench-XXXXXX";
@@ -207,6 +240,26 @@ class Bench {
     }
     report("save to tmpfs", median(saves), "GB/s", tmpfs_aim, sizes_.state, "f32");
     report("load from tmpfs", median(loads), "GB/s", load_aim, sizes_.state, "f32");
+    TRY(stall(session, state, protocol::Snapshot::device, "async_save to a snapshot", within_));
+    return stall(session, state, protocol::Snapshot::staging, "async_save to staging", out_);
+  }
+
+  /// The bytes of a save by the time that the trainer waits for async_save.
+  Status stall(protocol::Session& session, const StateDict& state, protocol::Snapshot snapshot, const char* name, double ceiling) {
+    std::vector<double> speeds;
+    for (int repeat = -1; repeat < sizes_.repeats; ++repeat) {
+      const Stopwatch watch;
+      auto pending = protocol::async_save(
+          session, state, {.step = Step{repeat + 2}, .deadline = patience, .retention = {.keep_last = 1}, .snapshot = snapshot});
+      const double seconds = watch.wall();
+      if (!pending) return fail(ErrorCode::io_error, "{}", to_string(pending.error()));
+      const auto saved = pending->wait(clock_.after(patience));
+      if (!saved) return fail(ErrorCode::timeout, "{}: the save did not end", name);
+      if (!*saved) return fail(ErrorCode::io_error, "{}", to_string(saved->error()));
+      if ((*saved)->snapshot != snapshot) return fail(ErrorCode::out_of_memory, "{}: there was no memory for it", name);
+      if (repeat >= 0) speeds.push_back(gb_per_s(sizes_.state, seconds));
+    }
+    report(name, median(std::move(speeds)), "GB/s", ceiling, sizes_.state, "f32");
     return {};
   }
 

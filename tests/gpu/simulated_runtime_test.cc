@@ -87,6 +87,43 @@ TEST(SimulatedCuda, FindsCopiesOutOfBoundsAndOfUnknownMemory) {
   EXPECT_TRUE(found("neither device nor pinned memory"));
 }
 
+TEST(SimulatedCuda, RegisteredMemoryIsPinnedAndKeepsItsBytes) {
+  reset(1, Pace::lazy);
+  std::array<char, 32> own{};
+  own.fill(7);
+  const cudaStream_t stream = new_stream();
+  void* memory = new_memory(32);
+  ASSERT_EQ(cudaHostRegister(own.data(), own.size(), cudaHostRegisterPortable), cudaSuccess);
+  EXPECT_EQ(own[31], 7);
+  EXPECT_EQ(live().pinned_allocations, 1u);
+  EXPECT_EQ(cudaHostRegister(own.data() + 16, 8, cudaHostRegisterDefault), cudaErrorHostMemoryAlreadyRegistered);
+  EXPECT_TRUE(found("cudaHostRegister: 8 bytes overlap registered allocation 2 of 32 bytes"));
+  EXPECT_EQ(cudaFreeHost(own.data()), cudaErrorInvalidValue);
+  EXPECT_EQ(cudaMemsetAsync(memory, 5, 32, stream), cudaSuccess);
+  EXPECT_EQ(cudaMemcpyAsync(own.data(), memory, 32, cudaMemcpyDeviceToHost, stream), cudaSuccess);
+  EXPECT_NE(own[0], 5) << "the copy has not run yet";
+  EXPECT_EQ(report().back(), "leak: registered allocation 2 of 32 bytes");
+  EXPECT_EQ(cudaHostUnregister(own.data()), cudaSuccess);
+  EXPECT_TRUE(found(
+      "cudaHostUnregister: registered allocation 2 of 32 bytes is unregistered while cudaMemcpyAsync(1 x 32 bytes) may still use it"));
+  EXPECT_EQ(cudaHostUnregister(own.data()), cudaErrorHostMemoryNotRegistered);
+  EXPECT_TRUE(found("cudaHostUnregister: the address was never registered"));
+}
+
+TEST(SimulatedCuda, ACopyOfPageableMemoryKeepsNothingOfItWhenTheCallReturns) {
+  reset(1, Pace::lazy);
+  std::array<char, 16> own{};
+  own.fill(7);
+  const cudaStream_t stream = new_stream();
+  void* memory = new_memory(16);
+  EXPECT_EQ(cudaMemcpyAsync(memory, own.data(), 16, cudaMemcpyHostToDevice, stream), cudaSuccess);
+  EXPECT_EQ(live().queued_operations, 1u);
+  own.fill(8);
+  EXPECT_EQ(cudaMemcpyAsync(own.data(), memory, 16, cudaMemcpyDeviceToHost, stream), cudaSuccess);
+  EXPECT_EQ(live().queued_operations, 0u);
+  EXPECT_EQ(own, (std::array<char, 16>{7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7}));
+}
+
 TEST(SimulatedCuda, FindsHandlesThatAreClosedOrUnknown) {
   reset(1);
   const cudaStream_t stream = new_stream();

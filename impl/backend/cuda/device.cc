@@ -5,6 +5,7 @@
 #include <mutex>
 #include <utility>
 
+#include "impl/backend/cuda/staging_memory.h"
 #include "impl/backend/cuda/stream.h"
 #include "impl/core/check.h"
 #include "impl/core/mutate.h"
@@ -68,6 +69,7 @@ class Device final : public CudaDevice {
   void end(Ended operations, Ended& ended);
 
   const int ordinal_;
+  const int numa_node_ = nearest_numa_node(ordinal_);
   port::Clock& clock_;
   std::mutex mutex_;  ///< over everything below; never held while sleeping
   std::string lost_;  ///< the error that lost the device
@@ -106,10 +108,11 @@ Status Device::enter(OnDevice& here) {
 }
 
 Result<port::Buffer> Device::allocate_staging(std::size_t bytes) {
+  Pages pages = TRY(Pages::map(bytes, numa_node_));  // the long part of it, in which other calls go on
   const std::lock_guard lock(mutex_);
   OnDevice here;
   TRY(enter(here));
-  std::shared_ptr<void> memory = TRY(allocate_pinned_memory(site(), std::max(bytes, std::size_t{1})));
+  std::shared_ptr<void> memory = TRY(pin(site(), std::move(pages)));
   return port::Buffer{{static_cast<std::byte*>(memory.get()), bytes}, memory, MemoryKind::host};
 }
 

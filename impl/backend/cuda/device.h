@@ -13,6 +13,8 @@ namespace holdfast::backend {
 /// is a CHECK. Buffers may outlive the device. Streams do not synchronise with CUDA's default stream. The destructor waits for the work on
 /// the device's streams, since staging areas of its own are in use until then.
 ///
+/// allocate_staging: pages on the NUMA node nearest to the GPU, huge where they can be, touched and then pinned; that takes longer than to fill them, so whoever needs
+/// staging again keeps it (StagingPool).
 /// stage, unstage: staging may be host or device memory (unified addressing); into or out of pageable host memory CUDA may block the caller, so use
 ///   allocate_staging. A source in staging that is not packed is packed first, by the caller's thread. A box that is two-level with long rows goes as one 2-D copy; any other strided box is packed by a
 ///   kernel into an area of at most 64 MiB a stream, slab by slab.

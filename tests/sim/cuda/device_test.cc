@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
+
 #include "impl/backend/cuda/describe.h"
 #include "impl/core/dtype.h"
 #include "tests/conformance/device_cases.h"
@@ -107,7 +109,7 @@ TEST(CudaDevice, LeavesPoisonInTheDestinationUntilTheCopyRuns) {
   const Buffer memory = device.allocate_device(64).value();
   const Buffer staging = device.allocate_staging(64).value();
   const StridedBlock block = packed_block(memory.bytes.data(), {64}, 1, MemoryKind::device);
-  EXPECT_EQ(staging.bytes[0], std::byte{0xEE});
+  EXPECT_EQ(staging.bytes[0], std::byte{0}) << "pages of the process's own, which the runtime leaves alone";
   std::ranges::fill(staging.bytes, std::byte{7});
   ASSERT_TRUE(device.copy_in(staging.bytes, staging.owner, block, stream));
   const Buffer back = device.allocate_staging(64).value();
@@ -217,6 +219,21 @@ TEST(CudaDevice, RefusesADigestOfMisalignedElements) {
   const Status refused = world.device->digest(block, {{0}, {4}}, {4}, DType::f32, &digest, nullptr, stream);
   ASSERT_FALSE(refused);
   EXPECT_EQ(refused.error().message, "digest of F32 elements on device 0: address or stride is not a multiple of 4");
+}
+
+TEST(CudaDevice, StagingIsPinnedAlignedAndGivenBack) {
+  for (const std::size_t bytes : {std::size_t{0}, std::size_t{1}, std::size_t{5000}, (std::size_t{2} << 20) + 1}) {
+    Simulated world(1);
+    const std::uint64_t before = sim::cuda::live().pinned_allocations;
+    Buffer staging = world.device->allocate_staging(bytes).value();
+    EXPECT_EQ(staging.bytes.size(), bytes);
+    EXPECT_EQ(reinterpret_cast<std::uintptr_t>(staging.bytes.data()) % (bytes < std::size_t{2} << 20 ? 4096u : 2u << 20), 0u);
+    EXPECT_TRUE(std::ranges::all_of(staging.bytes, [](std::byte byte) { return byte == std::byte{0}; }));
+    EXPECT_EQ(sim::cuda::live().pinned_allocations, before + 1);
+    staging = {};
+    EXPECT_EQ(sim::cuda::live().pinned_allocations, before);
+    EXPECT_EQ(world.close(), "");
+  }
 }
 
 TEST(CudaDevice, TimesOutAtTheDeadlineAndSaysWhatRuns) {

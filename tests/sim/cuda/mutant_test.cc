@@ -47,5 +47,26 @@ TEST(CudaMutants, AMissingEventWaitShowsAsARaceOnEverySeedAndAsPoisonOnSome) {
 
 TEST(CudaMutants, ASynchroniseThatDoesNotWaitShowsAsPoison) { EXPECT_GT(expose("cuda.skip_poll").by_data, static_cast<int>(seeds / 10)); }
 
+/// What is found while staging comes and goes under work, and once the device is closed.
+std::string lives(std::string_view mutant) {
+  mutants::activate(mutant);
+  Simulated world(1);
+  for (std::uint64_t round = 0; round < 3; ++round) {
+    Random random(round);
+    RandomBlock block = random_block(random, DType::f32);
+    while (block.box.empty()) block = random_block(random, DType::f32);
+    (void)check_block(*world.device, world.clock, block, round);
+  }
+  std::string found = world.close();
+  mutants::activate("");
+  return found;
+}
+
+TEST(CudaMutants, StagingThatIsNotPinnedOrNotUnpinnedIsFound) {
+  EXPECT_EQ(lives("none"), "");
+  EXPECT_NE(lives("cuda.staging_not_pinned").find("cudaHostUnregister: the address was never registered"), std::string::npos);
+  EXPECT_NE(lives("cuda.staging_unmapped_pinned").find("registered allocation"), std::string::npos);
+}
+
 }  // namespace
 }  // namespace holdfast::testing_cuda
