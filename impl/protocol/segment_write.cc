@@ -138,7 +138,7 @@ Status SegmentWrite::stage_all(port::Promise<void>& staged) {
     return {};
   }
   env_.enter("3 snapshot");
-  Stager stager = TRY(Stager::open(env_, options_.deadline));
+  Stager stager = TRY(Stager::open(env_, options_.after, options_.deadline));
   if (MUTATE("snapshot.returns_before_copied", false, options_.snapshot_bytes_max.has_value())) staged.set({});
   if (TRY(copy_tensors(stager))) {
     *options_.snapshot = Snapshot::device;

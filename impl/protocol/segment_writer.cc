@@ -61,7 +61,8 @@ Result<Writing> SegmentWriter::write_data(SavePlan plan, std::shared_ptr<SavePla
                                     .staging_budget_bytes = options_.staging_budget_bytes,
                                     .snapshot_bytes_max = options_.snapshot_bytes_max,
                                     .snapshot = snapshot_,
-                                    .deadline = role_.work};
+                                    .deadline = role_.work,
+                                    .after = options_.after};
   return SegmentWrite::start(env_, pool_, options, plan, std::move(planner));
 }
 
