@@ -192,6 +192,7 @@ Result<SavePlan> SaveRun::claimed_plan() {
 
 void SaveRun::start_writing() {
   if (plan_ready_) writing_ = write();
+  after_ = TrainerWork();  // who reads tensors from now on has it
 }
 
 Result<Writing> SaveRun::write() {

@@ -1,6 +1,7 @@
 #include "impl/protocol/segment_writer.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "impl/core/mark.h"
 #include "impl/core/mutate.h"
@@ -62,7 +63,7 @@ Result<Writing> SegmentWriter::write_data(SavePlan plan, std::shared_ptr<SavePla
                                     .snapshot_bytes_max = options_.snapshot_bytes_max,
                                     .snapshot = snapshot_,
                                     .deadline = role_.work,
-                                    .after = options_.after};
+                                    .after = std::exchange(options_.after, {})};
   return SegmentWrite::start(env_, pool_, options, plan, std::move(planner));
 }
 

@@ -256,7 +256,8 @@ Status upload(const port::Env& env, const TrainerWork& after, std::vector<Upload
   auto promise = std::make_shared<port::Promise<void>>(env.tasks.make_monitor());
   port::Future<void> other = promise->future();
   auto place = [promise = std::move(promise), env, after, half = std::move(cut[1]), owner, deadline]() mutable {
-    promise->set(upload_here(env, after, half, std::move(owner), deadline));  // who hears of it may count the memory that is left
+    const Status placed = upload_here(env, std::exchange(after, {}), half, std::move(owner), deadline);
+    promise->set(placed);  // who hears of it may count the memory that is left
   };
   const Result<port::TaskId> task = env.tasks.spawn("place", std::move(place));
   Status done = task ? upload_here(env, after, cut[0], std::move(owner), deadline) : fail(task.error());
