@@ -1,5 +1,7 @@
 #include "properties/device_state.h"
 
+#include <algorithm>
+
 #include "impl/core/check.h"
 
 namespace holdfast::properties {
@@ -7,6 +9,12 @@ namespace {
 
 StridedBlock raw(std::byte* data, std::size_t bytes) {
   return packed_block(data, {static_cast<std::int64_t>(bytes)}, 1, MemoryKind::device);
+}
+
+port::Buffer staging(const port::Env& env, std::size_t bytes) {
+  auto buffer = env.device.allocate_staging(bytes);
+  CHECK(buffer.has_value(), "{}", buffer.error());
+  return *std::move(buffer);
 }
 
 /// Runs `enqueue` on a stream and waits.
@@ -70,6 +78,25 @@ void DeviceState::download() {
     shard.shard->memory.data = shard.host_data;
     shard.shard->memory.kind = MemoryKind::host;
   }
+}
+
+void DeviceState::enqueue_upload(port::StreamId stream) {
+  for (const Moved& moved : moved_) {
+    const port::Buffer image = staging(env_, moved.host->size());
+    std::ranges::copy(*moved.host, image.bytes.begin());
+    const Status enqueued = env_.device.copy_in(image.bytes, image.owner, raw(moved.device.bytes.data(), image.bytes.size()), stream);
+    CHECK(enqueued.has_value(), "{}", enqueued.error());
+  }
+}
+
+std::vector<port::Buffer> DeviceState::enqueue_reading(port::StreamId stream) {
+  std::vector<port::Buffer> images;
+  for (const Moved& moved : moved_) {
+    const port::Buffer& image = images.emplace_back(staging(env_, moved.host->size()));
+    const Status enqueued = env_.device.copy_out(raw(moved.device.bytes.data(), image.bytes.size()), image.bytes, image.owner, stream);
+    CHECK(enqueued.has_value(), "{}", enqueued.error());
+  }
+  return images;
 }
 
 }  // namespace holdfast::properties

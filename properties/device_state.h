@@ -21,6 +21,12 @@ class DeviceState {
   /// Copies everything back and makes the state dict point to the host memory again.
   void download();
 
+  // For who has a stream of its own and lets it fall behind. They wait for nothing.
+  /// Copies the host memory, as it is now, to the device when the stream comes to it.
+  void enqueue_upload(port::StreamId stream);
+  /// What the device's memory holds when the stream comes to it, in the order of RankState::memory; there once the stream has run.
+  std::vector<port::Buffer> enqueue_reading(port::StreamId stream);
+
  private:
   struct Moved {
     Bytes* host;

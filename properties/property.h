@@ -58,6 +58,7 @@ std::vector<Property> state_properties();
 std::vector<Property> per_rank_properties();
 std::vector<Property> hook_fault_properties();
 std::vector<Property> device_fault_properties();
+std::vector<Property> after_trainer_properties();
 std::vector<Property> transfer_properties();
 std::vector<Property> transfer_fault_properties();
 std::vector<Property> crash_properties();

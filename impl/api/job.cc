@@ -25,7 +25,8 @@ struct Job::State {
   port::Net& net;
   port::DataPlane& data;
   backend::SteadyClock clock;
-  backend::HostDevice device;
+  backend::HostDevice host;
+  std::unique_ptr<port::Device> given;  ///< by the caller; null: the host's memory
   backend::ThreadTasks tasks;
   std::uint32_t channels = 0;  ///< given out
 };
@@ -52,8 +53,11 @@ Rank Job::rank() const { return state_->net.rank(); }
 int Job::world_size() const { return state_->net.world_size(); }
 port::Clock& Job::clock() { return state_->clock; }
 
+void Job::use_device(std::unique_ptr<port::Device> device) { state_->given = std::move(device); }
+
 port::Env Job::env(port::Storage& storage, port::Observer* observer) {
-  return {state_->net, state_->data, storage, state_->device, state_->clock, state_->tasks, observer};
+  port::Device& device = state_->given ? *state_->given : state_->host;
+  return {state_->net, state_->data, storage, device, state_->clock, state_->tasks, observer};
 }
 
 Status Job::close(port::Deadline deadline) {

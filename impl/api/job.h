@@ -28,6 +28,13 @@ class Job {
   Rank rank() const;       ///< 0 .. world_size() - 1
   int world_size() const;  ///< ranks of the job
   port::Clock& clock();    ///< for deadlines: clock().after(std::chrono::minutes(2)); lives as long as the job
+  /// From now on tensors may lie in the memory of this device, too; before the first Checkpoints is made on this job. A GPU, and a stream of the trainer's on it:
+  ///   auto gpu = backend::make_cuda_device(local_rank, job.clock()).value();
+  ///   backend::CudaDevice& cuda = *gpu;
+  ///   job.use_device(std::move(gpu));
+  ///   const port::StreamId trainer = cuda.view_stream(stream).value();  // of a cudaStream_t: SaveOptions::after, LoadOptions::after, TransferOptions::after
+  /// The job closes it when it goes, after the last Checkpoints.
+  void use_device(std::unique_ptr<port::Device> device);
   /// The doors, with `storage` as the one to the disk. Valid while the job and the storage live.
   port::Env env(port::Storage& storage, port::Observer* observer = nullptr);
   /// Of the messages of one Checkpoints: a new one each time, so that several on one job never hear each other.

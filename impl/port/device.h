@@ -84,7 +84,7 @@ class Device {
   Status digest(const StridedBlock& block, const Box& box, const Dims& shape, DType dtype, TensorDigest* out, std::shared_ptr<void> owner,
                 StreamId stream);
 
-  /// An event that is complete when everything enqueued on `stream` so far is.
+  /// An event that is complete when everything enqueued on `stream` so far is. Errors: invalid_argument for a stream that is not open, or is capturing a graph.
   virtual Result<EventId> record(StreamId stream) = 0;
   /// Waits for nothing.
   virtual void destroy_event(EventId event) = 0;

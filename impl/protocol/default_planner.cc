@@ -98,7 +98,7 @@ Status DefaultLoadPlanner::load_bytes(const ReadItem& item, Bytes value) {
 
 Status DefaultLoadPlanner::place(const port::Env& env, port::Deadline deadline) {
   auto owners = std::make_shared<std::vector<std::shared_ptr<const void>>>(std::exchange(owners_, {}));
-  TRY(upload(env, std::exchange(uploads_, {}), std::move(owners), place_alone_bytes_max_, deadline));
+  TRY(upload(env, after_, std::exchange(uploads_, {}), std::move(owners), place_alone_bytes_max_, deadline));
   for (auto& [key, value] : std::exchange(values_, {})) std::get<BytesEntry>(*destination_->find(key)).value = std::move(value);
   return {};
 }

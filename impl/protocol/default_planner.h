@@ -32,9 +32,11 @@ class DefaultSavePlanner : public SavePlanner {
 /// it that needs items whole must say so in takes_parts().
 class DefaultLoadPlanner : public LoadPlanner {
  public:
-  /// Above `place_alone_bytes_max` a second task helps to move what was read to its place.
-  explicit DefaultLoadPlanner(plan::LoadPlanOptions options = {}, std::uint64_t place_alone_bytes_max = 64 << 20)
-      : options_(options), place_alone_bytes_max_(place_alone_bytes_max) {}
+  static constexpr std::uint64_t place_alone_bytes = 64 << 20;
+  /// Above `place_alone_bytes_max` a second task helps to move what was read to its place. The destination is written to after the trainer's work.
+  explicit DefaultLoadPlanner(plan::LoadPlanOptions options = {}, std::uint64_t place_alone_bytes_max = place_alone_bytes,
+                              TrainerWork after = {})
+      : options_(options), place_alone_bytes_max_(place_alone_bytes_max), after_(std::move(after)) {}
   Status set_up_planner(StateDict& destination, const Metadata& metadata, bool is_coordinator) override;
   Result<LoadPlan> create_local_plan() override;
   Result<std::vector<LoadPlan>> create_global_plan(std::vector<LoadPlan> local_plans) override;
@@ -57,6 +59,7 @@ class DefaultLoadPlanner : public LoadPlanner {
 
   plan::LoadPlanOptions options_;
   std::uint64_t place_alone_bytes_max_;
+  TrainerWork after_;
   StateDict* destination_ = nullptr;
   const Metadata* metadata_ = nullptr;
   std::vector<Upload> uploads_;

@@ -36,6 +36,12 @@ std::set<std::string> tensor_keys(const LoadPlan& plan) {
   return keys;
 }
 
+/// How a rank comes into a load.
+struct Start {
+  Status before;      ///< what keeps it from taking part
+  TrainerWork after;  ///< before its destination is written to
+};
+
 /// The hooks of one attempt at a load on one rank.
 struct Load {
   Session& session;
@@ -43,7 +49,7 @@ struct Load {
   const Destination& destination;
   std::shared_ptr<LoadPlanner> planner;
   std::shared_ptr<StorageReader> reader;
-  Status before = {};  ///< what keeps this rank from taking part
+  const Start& start;
   Metadata metadata = {};
   StateDict* filled = nullptr;
   LoadView view = {};  ///< of what is filled, as the planner sees it
@@ -86,7 +92,7 @@ Status Load::check_touched(const LoadPlan& plan) const {
 
 Result<LoadPlan> Load::plan_locally(const Role& role) {
   session.env().enter("load plan");
-  TRY(before);
+  TRY(start.before);
   TRY(check_streaming());
   TRY(reader->reset());
   metadata = TRY(reader->read_metadata(role));
@@ -159,6 +165,7 @@ Result<LoadPlan> Load::take_reply(LoadPlan local, const comm::Received& reply) {
 
 Status Load::place(port::Deadline deadline) {
   session.env().enter("load place");
+  if (options.planner) TRY(start.after.await(session.env(), deadline));
   TRY(planner->place(session.env(), deadline));
   view.put_back(*filled);
   return {};
@@ -168,6 +175,7 @@ Status Load::read(LoadPlan& plan, const Role& role) {
   session.env().enter("load read");
   plan = TRY(planner->finish_plan(std::move(plan)));
   if (may_leave_values()) touched.keys.merge(tensor_keys(plan));
+  if (options.planner && options.reading.mode == LoadMode::streamed) TRY(start.after.await(session.env(), role.work));
   // A reading that is given up goes on, and with it what the planner may still look at.
   const auto held = std::make_shared<std::pair<std::shared_ptr<LoadPlanner>, std::shared_ptr<StateDict>>>(planner, view.own);
   auto reading = TRY(reader->read_data(std::move(plan), std::shared_ptr<LoadPlanner>(held, planner.get())));
@@ -231,12 +239,12 @@ Result<Choice> decode_choice(ByteView bytes) {
   return choice;
 }
 
-Checkpointed<Choice> agree_on_choice(Session& session, const LoadOptions& options, const Status& before, port::Deadline end) {
+Checkpointed<Choice> agree_on_choice(Session& session, const LoadOptions& options, const Start& start, port::Deadline end) {
   if (options.directory) return Choice{{*options.directory}, {}};
   comm::Comm& comm = session.comm();
   session.env().enter("load choose");
   const comm::Timetable times = comm.schedule(end);
-  auto chosen = comm.agree(as_contribution(before), [&](std::vector<SharedBytes>) { return choose(session, times.reduce()); }, times);
+  auto chosen = comm.agree(as_contribution(start.before), [&](std::vector<SharedBytes>) { return choose(session, times.reduce()); }, times);
   if (!chosen) return tl::unexpected(to_error("choose", std::move(chosen).error(), Outcome::failed));
   Result<Choice> choice = decode_choice(chosen->common.view());
   if (choice) return *std::move(choice);
@@ -251,21 +259,22 @@ bool is_damage(const CheckpointError& error) {
   return error.lost.empty() && error.step != "place" && !error.failures.empty() && std::ranges::all_of(error.failures.groups(), damage);
 }
 
-std::shared_ptr<LoadPlanner> planner_of(const LoadOptions& options) {
-  return options.planner ? options.planner : std::make_shared<DefaultLoadPlanner>(options.plan);
+std::shared_ptr<LoadPlanner> planner_of(const LoadOptions& options, const Start& start) {
+  if (options.planner) return options.planner;
+  return std::make_shared<DefaultLoadPlanner>(options.plan, DefaultLoadPlanner::place_alone_bytes, start.after);
 }
 
 /// Tries the committed checkpoints, newest first. Every rank sees the same errors, hence goes the same way.
-Checkpointed<Loaded> load_newest_intact(Session& session, const Destination& destination, const LoadOptions& options, const Status& before,
+Checkpointed<Loaded> load_newest_intact(Session& session, const Destination& destination, const LoadOptions& options, const Start& start,
                                         port::Deadline end) {
-  Checkpointed<Choice> choice = agree_on_choice(session, options, before, end);
+  Checkpointed<Choice> choice = agree_on_choice(session, options, start, end);
   if (!choice) return tl::unexpected(std::move(choice).error());
   Loaded loaded;
   loaded.skipped = choice->damaged;
   Touched touched;
   for (const std::string& directory : choice->directories) {
     const auto reader = std::make_shared<SegmentReader>(session.env(), session.staging(), directory, options.reading);
-    Load hooks{session, options, destination, planner_of(options), reader, before};
+    Load hooks{session, options, destination, planner_of(options, start), reader, start};
     hooks.touched = std::move(touched);
     Checkpointed<void> done = run(hooks, end);
     if (done) {
@@ -286,9 +295,9 @@ Checkpointed<Loaded> load_newest_intact(Session& session, const Destination& des
   return tl::unexpected(CheckpointError{"choose", Outcome::failed, std::move(failures), {}});
 }
 
-Checkpointed<Loaded> load_with_reader(Session& session, const Destination& destination, const LoadOptions& options, const Status& before,
+Checkpointed<Loaded> load_with_reader(Session& session, const Destination& destination, const LoadOptions& options, const Start& start,
                                       port::Deadline end) {
-  Load hooks{session, options, destination, planner_of(options), options.reader, before};
+  Load hooks{session, options, destination, planner_of(options, start), options.reader, start};
   if (auto done = run(hooks, end); !done) return tl::unexpected(std::move(done).error());
   Loaded loaded;
   loaded.keys = std::move(hooks.report);
@@ -297,11 +306,14 @@ Checkpointed<Loaded> load_with_reader(Session& session, const Destination& desti
 
 Checkpointed<Loaded> load_into(Session& session, const Destination& destination, const LoadOptions& options) {
   const port::Deadline end = session.env().clock.after(options.deadline);
+  const Result<TrainerWork> after = TrainerWork::enqueued_on(session.env(), MUTATE("load.after_ignored", options.after, std::nullopt));
   const Checkpointed<Status> before = settle(session, end);
   if (!before) return tl::unexpected(before.error());
   session.comm().begin("load");
+  Start start{*before, after.value_or(TrainerWork())};
+  if (start.before && !after) start.before = fail(after.error());
   const auto how = options.reader ? load_with_reader : load_newest_intact;
-  Checkpointed<Loaded> loaded = how(session, destination, options, *before, end);
+  Checkpointed<Loaded> loaded = how(session, destination, options, start, end);
   if (!loaded) session.unfinished().await(end);
   session.staging()->trim(options.staging_keep_bytes);
   return loaded;

@@ -29,7 +29,9 @@ struct LoadOptions {
   ReadingOptions reading = {};
   /// Of what several ranks want, one reads and verifies each byte and sends it to the others over the data plane. No effect with a planner or reader of the caller's own.
   bool share_reads = false;
-  /// A stream of the session's device on which the trainer has enqueued work that still uses the tensors: they are written after what was enqueued before the call.
+  /// A stream of the session's device on which the trainer has enqueued work that still reads or writes the tensors: they are written after what was enqueued before the call
+  /// (more of it: SaveOptions::after). What is enqueued once the call has returned finds them as they were loaded. A planner of the caller's own is called in place(), or
+  /// to read in a streamed load, once that work is over.
   std::optional<port::StreamId> after = {};
   /// The session keeps so much of the staging memory for its next save or load; the rest is freed.
   std::uint64_t staging_keep_bytes = 64 << 20;
@@ -51,7 +53,7 @@ struct Loaded {
 /// Errors: the same on every rank: step "choose", "plan", "read" or "place", and exactly the ranks that failed. The destination is as it was, unless the step
 /// is "place", or the load is streamed and the step, or that of a damaged checkpoint before, is "read". A streamed load falls back only to a checkpoint that replaces all that a
 /// damaged one may have left. No checkpoint at all is not_found; checkpoints of which none is intact are corrupt: different answers.
-/// Blocks: at most options.deadline. After that nothing writes to the tensors, unless Session::unfinished() says that a device has not let go of
+/// Blocks: for the work on options.after, too; at most options.deadline. After that nothing writes to the tensors, unless Session::unfinished() says that a device has not let go of
 /// them: then they must stay allocated until it has.
 Checkpointed<Loaded> load(Session& session, StateDict& destination, const LoadOptions& options);
 

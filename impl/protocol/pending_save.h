@@ -39,7 +39,7 @@ class PendingSave {
 /// it, with equal options; rounds and writes go on in a task, on the session's own channel, beside whatever the trainer sends.
 /// Returns: a pending save, also when this rank could not stage its part: the outcome is the same on every rank, and comes from wait().
 /// Errors: of the plan, the same on every rank, step "plan": then nothing was started.
-/// Blocks: for the plan round and until everything is copied, at most options.deadline, which is that of the whole save. With Snapshot::device that is a copy
+/// Blocks: for the plan round, for the work on options.after and until everything is copied, at most options.deadline, which is that of the whole save. With Snapshot::device that is a copy
 /// within the device; device memory is given back as what it holds is staged, whether the save succeeds, fails or is cancelled. Else it is staging: with a
 /// staging_budget_bytes below this rank's part it blocks while data is written to make room: memory never exceeds the budget. As after save(), nothing
 /// reads the tensors any more, unless Session::unfinished() says so.

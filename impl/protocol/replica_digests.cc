@@ -39,15 +39,15 @@ Status enqueue(port::Device& device, SavePlanner& planner, const std::vector<con
 
 }  // namespace
 
-Result<std::vector<plan::HeldBox>> digest_held_boxes(const port::Env& env, SavePlanner& planner, const SavePlan& held,
-                                                     const SavePlan& written, port::Deadline deadline) {
+Result<std::vector<plan::HeldBox>> digest_held_boxes(const port::Env& env, const TrainerWork& after, SavePlanner& planner,
+                                                     const SavePlan& held, const SavePlan& written, port::Deadline deadline) {
   std::vector<const WriteItem*> items = written_by_others(held, written);
   if (MUTATE("replicas.last_box_skipped", false, !items.empty())) items.pop_back();
   std::vector<plan::HeldBox> boxes;
   if (items.empty()) return boxes;
   MARK("save.replicas_digested");
   const auto digests = std::make_shared<std::vector<TensorDigest>>(items.size());
-  const port::StreamId stream = TRY(env.device.create_stream());
+  const port::StreamId stream = TRY(MUTATE("replicas.after_ignored", after, TrainerWork()).open_stream(env));
   const Status done = finish(env, stream, enqueue(env.device, planner, items, digests, stream), deadline);
   env.device.destroy_stream(stream);
   if (!done) return fail(within(done.error(), "compare replicas"));

@@ -27,7 +27,10 @@ struct SaveOptions {
   /// rank's whole part, for save as much as keeps the storage busy.
   std::optional<std::uint64_t> staging_budget_bytes = {};
   /// A stream of the session's device (CudaDevice::view_stream) on which the trainer has enqueued the work that writes the tensors: they are read after what was
-  /// enqueued before the call. None: they already hold their values.
+  /// enqueued before the call, of which the calling thread takes note as soon as it comes in. What is enqueued once the call has returned, of save or of async_save, needs to wait
+  /// for nothing: by then nothing reads the tensors any more, and no event of ours need be waited for. What another thread enqueues meanwhile is in no order, nor is what is
+  /// on other streams: a trainer that has several lets this one wait for them. Hooks of a planner or writer of the caller's own are called once that work is over.
+  /// A stream that the device does not know, or that is capturing a graph, is an error of its rank in step "plan". None: the tensors already hold their values.
   std::optional<port::StreamId> after = {};
   /// Where async_save copies the tensors to. No effect on save(), which returns when all is durable anyway, nor with a writer of the caller's own.
   Snapshot snapshot = Snapshot::staging;
@@ -61,7 +64,7 @@ using Checkpointed = tl::expected<T, CheckpointError>;
 /// checkpoint; unknown that only the storage can tell (recover). Nothing older is touched unless the new one is committed.
 /// Nobody may write to the tensors until it has returned: what changes meanwhile may be a checkpoint whose blocks differ from their digests, which no load
 /// accepts.
-/// Blocks: until the outcome is known, at most options.deadline. After that nothing reads the tensors, unless
+/// Blocks: until the outcome is known, hence also for the work on options.after; at most options.deadline. After that nothing reads the tensors, unless
 /// Session::unfinished() says that a device has not let go of them: then they must stay allocated until it has.
 /// If a save of this session is still pending, waits for it first; an error of it that nobody has waited for fails this one, on the rank that has it.
 Checkpointed<Saved> save(Session& session, const StateDict& state, const SaveOptions& options);

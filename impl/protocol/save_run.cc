@@ -35,13 +35,21 @@ bool wants_plans(const comm::Received& reply) {
 SaveRun::SaveRun(Session& session, const SaveOptions& options)
     : env_(session.env()), comm_(session.shared_comm()), step_(options.step), keys_(options.keys), structure_(options.structure),
       replicas_(options.replicas), end_(env_.clock.after(options.deadline)),
-      planner_(options.planner ? options.planner : std::make_shared<DefaultSavePlanner>(default_dedup)), writer_(options.writer) {
+      planner_(options.planner ? options.planner : std::make_shared<DefaultSavePlanner>(default_dedup)), writer_(options.writer),
+      after_(TrainerWork::enqueued_on(env_, MUTATE("save.after_ignored", options.after, std::nullopt))),
+      hooks_wait_(options.planner || options.writer) {
   if (options.enable_plan_caching && !options.planner && !options.writer) cache_ = session.plan_cache();
   if (writer_) return;
+  const bool to_device = options.snapshot == Snapshot::device;
   own_ = std::make_shared<SegmentWriter>(
       env_, session.staging(),
-      SegmentWriterOptions{options.step, options.block_bytes, options.retention, session.last_verified(), options.staging_budget_bytes,
-                           options.snapshot == Snapshot::device ? std::optional(options.snapshot_bytes_max) : std::nullopt});
+      SegmentWriterOptions{.step = options.step,
+                           .block_bytes = options.block_bytes,
+                           .retention = options.retention,
+                           .last_verified = session.last_verified(),
+                           .staging_budget_bytes = options.staging_budget_bytes,
+                           .snapshot_bytes_max = to_device ? std::optional(options.snapshot_bytes_max) : std::nullopt,
+                           .after = after_.value_or(TrainerWork())});
   writer_ = own_;
 }
 
@@ -65,6 +73,7 @@ Checkpointed<void> SaveRun::plan(const StateDict& state, const Status& before) {
 
 Result<SavePlan> SaveRun::plan_locally(const StateDict& state, const Role& role) {
   env_.enter("2 plan");
+  if (!after_) return fail(after_.error());
   TRY(writer_->reset());
   view_ = TRY(view_to_save(state, keys_, role.rank, role.world_size));
   TRY(planner_->set_up_planner(*view_.state, role.rank, role.is_coordinator));
@@ -183,14 +192,16 @@ Result<SavePlan> SaveRun::claimed_plan() {
 
 void SaveRun::start_writing() {
   if (plan_ready_) writing_ = write();
+  after_ = TrainerWork();  // who reads tensors from now on has it
 }
 
 Result<Writing> SaveRun::write() {
+  if (hooks_wait_) TRY(after_->await(env_, times_->work()));
   SavePlan plan = TRY(planner_->finish_plan(std::move(plan_)));
   if (replicas_ != Replicas::trust) {
     env_.enter("3 snapshot");
     const Rank rank = comm_->rank();
-    replica_digests_ = TRY(digest_held_boxes(env_, *planner_, expand(std::move(held_), rank), plan, times_->work()));
+    replica_digests_ = TRY(digest_held_boxes(env_, *after_, *planner_, expand(std::move(held_), rank), plan, times_->work()));
   }
   return writer_->write_data(std::move(plan), planner_);
 }

@@ -60,6 +60,8 @@ class SaveRun {
   std::shared_ptr<SavePlanner> planner_;
   std::shared_ptr<StorageWriter> writer_;
   std::shared_ptr<SegmentWriter> own_;      ///< the writer, when it is not the caller's
+  Result<TrainerWork> after_;               ///< before the tensors are read
+  bool hooks_wait_ = false;                 ///< on the host: some are the caller's own
   std::shared_ptr<plan::PlanCache> cache_;  ///< the session's; null: this save uses none
   plan::PlanClaim claim_;                   ///< to the plan of this save
   bool plan_was_cached_ = false;

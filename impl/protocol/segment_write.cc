@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <limits>
 #include <map>
+#include <utility>
 
 #include "impl/core/check.h"
 #include "impl/core/mark.h"
@@ -133,12 +134,16 @@ Result<std::vector<WriteResult>> SegmentWrite::run(const std::shared_ptr<Segment
 }
 
 Status SegmentWrite::stage_all(port::Promise<void>& staged) {
+  const auto take_after = [&] {
+    return std::exchange(options_.after, {});
+  };  // not kept: this object goes after others have heard of the end
   if (segments_.empty()) {
+    (void)take_after();
     env_.enter("4 write");
     return {};
   }
   env_.enter("3 snapshot");
-  Stager stager = TRY(Stager::open(env_, options_.deadline));
+  Stager stager = TRY(Stager::open(env_, take_after(), options_.deadline));
   if (MUTATE("snapshot.returns_before_copied", false, options_.snapshot_bytes_max.has_value())) staged.set({});
   if (TRY(copy_tensors(stager))) {
     *options_.snapshot = Snapshot::device;

@@ -20,6 +20,7 @@
 #include "impl/protocol/staging.h"
 #include "impl/protocol/staging_pool.h"
 #include "impl/protocol/storage_io.h"
+#include "impl/protocol/trainer_work.h"
 
 namespace holdfast::protocol {
 
@@ -31,6 +32,7 @@ struct SegmentWriteOptions {
   std::optional<std::uint64_t> snapshot_bytes_max = {};    ///< of device memory; none: no snapshot
   std::shared_ptr<Snapshot> snapshot = {};                 ///< gets what it was, before Writing::staged
   port::Deadline deadline;
+  TrainerWork after = {};  ///< before the tensors are read
 };
 
 class SegmentWrite {

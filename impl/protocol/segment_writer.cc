@@ -1,6 +1,7 @@
 #include "impl/protocol/segment_writer.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "impl/core/mark.h"
 #include "impl/core/mutate.h"
@@ -61,7 +62,8 @@ Result<Writing> SegmentWriter::write_data(SavePlan plan, std::shared_ptr<SavePla
                                     .staging_budget_bytes = options_.staging_budget_bytes,
                                     .snapshot_bytes_max = options_.snapshot_bytes_max,
                                     .snapshot = snapshot_,
-                                    .deadline = role_.work};
+                                    .deadline = role_.work,
+                                    .after = std::exchange(options_.after, {})};
   return SegmentWrite::start(env_, pool_, options, plan, std::move(planner));
 }
 

@@ -13,6 +13,7 @@
 #include "impl/protocol/segment_result.h"
 #include "impl/protocol/staging_pool.h"
 #include "impl/protocol/storage_io.h"
+#include "impl/protocol/trainer_work.h"
 
 namespace holdfast::protocol {
 
@@ -23,6 +24,7 @@ struct SegmentWriterOptions {
   std::optional<plan::AttemptId> last_verified = {};       ///< never retired
   std::optional<std::uint64_t> staging_budget_bytes = {};  ///< none: enough for the rank's whole part
   std::optional<std::uint64_t> snapshot_bytes_max = {};    ///< of device memory; none: no snapshot there
+  TrainerWork after = {};                                  ///< before the tensors are read
 };
 
 class SegmentWriter : public StorageWriter {

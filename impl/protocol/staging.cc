@@ -111,8 +111,8 @@ ByteView stored_bytes(const Part& part) {
 
 }  // namespace
 
-Result<Stager> Stager::open(const port::Env& env, port::Deadline deadline) {
-  const port::StreamId stream = TRY(env.device.create_stream());
+Result<Stager> Stager::open(const port::Env& env, const TrainerWork& after, port::Deadline deadline) {
+  const port::StreamId stream = TRY(after.open_stream(env));
   return Stager(env, stream, deadline);
 }
 
@@ -188,7 +188,8 @@ Status Stager::stage(const format::SegmentLayout& layout, std::span<const Stride
 
 namespace {
 
-Status upload_here(const port::Env& env, std::span<Upload> parts, std::shared_ptr<const void> owner, port::Deadline deadline) {
+Status upload_here(const port::Env& env, const TrainerWork& after, std::span<Upload> parts, std::shared_ptr<const void> owner,
+                   port::Deadline deadline) {
   struct Kept {
     std::shared_ptr<const void> staging;
     std::vector<TensorDigest> digests;
@@ -197,7 +198,7 @@ Status upload_here(const port::Env& env, std::span<Upload> parts, std::shared_pt
   for (std::size_t i = 0; i < parts.size(); ++i) {
     if (parts[i].destination.kind == MemoryKind::device) parts[i].digest = &kept->digests[i];
   }
-  const port::StreamId stream = TRY(env.device.create_stream());
+  const port::StreamId stream = TRY(after.open_stream(env));
   const Status done = finish(env, stream, env.device.unstage(parts, kept, stream), deadline);
   env.device.destroy_stream(stream);
   TRY(done);
@@ -243,21 +244,23 @@ std::array<std::vector<Upload>, 2> halves(const std::vector<Upload>& parts, std:
 
 }  // namespace
 
-Status upload(const port::Env& env, std::vector<Upload> parts, std::shared_ptr<const void> owner, std::uint64_t alone_bytes_max,
-              port::Deadline deadline) {
+Status upload(const port::Env& env, const TrainerWork& after, std::vector<Upload> parts, std::shared_ptr<const void> owner,
+              std::uint64_t alone_bytes_max, port::Deadline deadline) {
   std::uint64_t bytes = 0;
   for (const Upload& part : parts) bytes += part.source.bytes();
   const auto is_on_host = [](const Upload& part) { return part.destination.kind == MemoryKind::host; };
   // A device moves bytes itself, and the processor only waits for it.
-  if (bytes <= alone_bytes_max || !std::ranges::all_of(parts, is_on_host)) return upload_here(env, parts, std::move(owner), deadline);
+  if (bytes <= alone_bytes_max || !std::ranges::all_of(parts, is_on_host))
+    return upload_here(env, after, parts, std::move(owner), deadline);
   std::array<std::vector<Upload>, 2> cut = halves(parts, bytes);
   auto promise = std::make_shared<port::Promise<void>>(env.tasks.make_monitor());
   port::Future<void> other = promise->future();
-  auto place = [promise = std::move(promise), env, half = std::move(cut[1]), owner, deadline]() mutable {
-    promise->set(upload_here(env, half, std::move(owner), deadline));  // who hears of it may count the memory that is left
+  auto place = [promise = std::move(promise), env, after, half = std::move(cut[1]), owner, deadline]() mutable {
+    const Status placed = upload_here(env, std::exchange(after, {}), half, std::move(owner), deadline);
+    promise->set(placed);  // who hears of it may count the memory that is left
   };
   const Result<port::TaskId> task = env.tasks.spawn("place", std::move(place));
-  Status done = task ? upload_here(env, cut[0], std::move(owner), deadline) : fail(task.error());
+  Status done = task ? upload_here(env, after, cut[0], std::move(owner), deadline) : fail(task.error());
   if (task) env.tasks.detach(*task);
   const Status other_done = task ? other.get(deadline) : Status();
   if (other.pending() && env.unfinished) env.unfinished->add(std::move(other));

@@ -10,6 +10,7 @@
 #include "impl/core/digest.h"
 #include "impl/format/segment.h"
 #include "impl/port/env.h"
+#include "impl/protocol/trainer_work.h"
 
 namespace holdfast::protocol {
 
@@ -27,8 +28,8 @@ struct SegmentDigests {
 /// taken, while it is in the cache.
 class Stager {
  public:
-  /// Creates a stream. Errors: the device's.
-  static Result<Stager> open(const port::Env& env, port::Deadline deadline);
+  /// Creates a stream, which comes after the trainer's work. Errors: the device's.
+  static Result<Stager> open(const port::Env& env, const TrainerWork& after, port::Deadline deadline);
   Stager(Stager&& other) noexcept : env_(std::exchange(other.env_, std::nullopt)), stream_(other.stream_), deadline_(other.deadline_) {}
   Stager& operator=(Stager&&) = delete;
   ~Stager();
@@ -56,9 +57,9 @@ class Stager {
 /// A part of a tensor on its way from staging to where it belongs, without a digest.
 using Upload = port::UnstageItem;
 
-/// Copies every part to its destination; where that is device memory, checks the destination's digest against that of the source. Above
+/// Copies every part to its destination, after the trainer's work; where that is device memory, checks the destination's digest against that of the source. Above
 /// `alone_bytes_max` of host memory a task helps. Blocks until done; `owner` keeps the sources for copies that outlive a timeout, which are then unfinished work.
-Status upload(const port::Env& env, std::vector<Upload> parts, std::shared_ptr<const void> owner, std::uint64_t alone_bytes_max,
-              port::Deadline deadline);
+Status upload(const port::Env& env, const TrainerWork& after, std::vector<Upload> parts, std::shared_ptr<const void> owner,
+              std::uint64_t alone_bytes_max, port::Deadline deadline);
 
 }  // namespace holdfast::protocol

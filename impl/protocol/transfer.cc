@@ -52,6 +52,7 @@ struct Transfer {
   const StateDict& from;
   const StateDict& to;
   const TransferOptions& options;
+  Result<TrainerWork> after;
   std::unique_ptr<Mover> mover = {};
   plan::TransferPlan whole = {};  ///< on the coordinator
   PlanAnswer answer = {};
@@ -71,12 +72,13 @@ struct Transfer {
 Result<SharedBytes> Transfer::offer(const Status& before, port::Deadline deadline) {
   session.env().enter("transfer plan");
   TRY(before);
+  if (!after) return fail(after.error());
   if (window_bytes() == 0) {
     return fail(ErrorCode::invalid_argument, "plan transfer: a memory budget of {} bytes; expected {} at least",
                 options.memory_budget_bytes, 2 * plan::room_unit);
   }
   const plan::TransferOffer offer = TRY(plan::local_transfer_offer(from, to));
-  mover = TRY(Mover::open(session, from, to, window_bytes(), deadline));
+  mover = TRY(Mover::open(session, from, to, window_bytes(), *after, deadline));
   Encoder out;
   encode(out, offer);
   return SharedBytes(out.take());
@@ -221,10 +223,11 @@ Checkpointed<Transferred> run(Transfer& transfer, const Status& before, port::De
 
 Checkpointed<Transferred> transfer(Session& session, const StateDict& from, const StateDict& to, const TransferOptions& options) {
   const port::Deadline end = session.env().clock.after(options.deadline);
+  Result<TrainerWork> after = TrainerWork::enqueued_on(session.env(), MUTATE("transfer.after_ignored", options.after, std::nullopt));
   const Checkpointed<Status> before = settle(session, end);
   if (!before) return tl::unexpected(before.error());
   session.comm().begin("transfer");
-  Transfer hooks{session, from, to, options};
+  Transfer hooks{session, from, to, options, std::move(after)};
   Checkpointed<Transferred> done = run(hooks, *before, end);
   if (!done) session.unfinished().await(end);
   if (hooks.mover && hooks.mover->left_in_use()) session.retain(hooks.mover->left_in_use());

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -15,6 +16,9 @@ struct TransferOptions {
   bool strict = true;          ///< a tensor of some rank's destination that no rank's source has is an error; else it is left as it is
   bool all_of_source = false;  ///< a tensor of some rank's source for which no rank has a place is an error
   port::Duration deadline = std::chrono::minutes(2);  ///< of the whole transfer, from the call
+  /// A stream of the session's device (CudaDevice::view_stream) on which the trainer has enqueued work that writes the tensors of the source, or still uses those of
+  /// the destination: they are read and written after what was enqueued before the call.
+  std::optional<port::StreamId> after = {};
   /// Memory that bytes pass through on each rank: half for what is sent, half for what comes. What is more goes in several windows. At least 32. Where a data
   /// plane moves device memory and some tensors lie in host memory, as much of staging memory besides.
   std::uint64_t memory_budget_bytes = 64 << 20;
@@ -39,7 +43,7 @@ struct Transferred {
 /// (impl/plan/transfer_offer.h, transfer_plan.h), and for a transfer that would move nothing. Step "move": every destination, of every rank, holds unspecified values;
 /// corrupt where a piece was not written as it was read, on the rank that wrote it. Where a rank's own work failed, those for whom the exchange
 /// failed in consequence are not named.
-/// Blocks: at most options.deadline. After that nothing uses the tensors, unless Session::unfinished() says that a device has not let go of them.
+/// Blocks: for what options.after names, too; at most options.deadline. After that nothing uses the tensors, unless Session::unfinished() says that a device has not let go of them.
 Checkpointed<Transferred> transfer(Session& session, const StateDict& from, const StateDict& to, const TransferOptions& options);
 
 }  // namespace holdfast::protocol

@@ -86,7 +86,7 @@ struct Mover::Window {
 };
 
 Result<std::unique_ptr<Mover>> Mover::open(Session& session, const StateDict& from, const StateDict& to, std::uint64_t window_bytes,
-                                           port::Deadline deadline) {
+                                           const TrainerWork& after, port::Deadline deadline) {
   const port::Env& env = session.env();
   const auto others = static_cast<std::uint64_t>(session.comm().world_size() - 1);
   const auto memory = std::make_shared<Memory>();
@@ -96,7 +96,7 @@ Result<std::unique_ptr<Mover>> Mover::open(Session& session, const StateDict& fr
   if (memory->bytes != 0 && (!on_device || any_on_host(from) || any_on_host(to)))
     (on_device ? memory->bounce : memory->buffer) = TRY(session.staging()->acquire(memory->bytes, 2 * window_bytes, deadline));
   if (memory->bytes != 0 && on_device) memory->buffer = TRY(env.device.allocate_device(memory->bytes));
-  const port::StreamId stream = TRY(env.device.create_stream());
+  const port::StreamId stream = TRY(after.open_stream(env));
   return std::unique_ptr<Mover>(new Mover(session, from, to, memory, stream));
 }
 

@@ -13,6 +13,7 @@
 #include "impl/core/state_dict.h"
 #include "impl/plan/transfer_plan.h"
 #include "impl/protocol/session.h"
+#include "impl/protocol/trainer_work.h"
 
 namespace holdfast::protocol {
 
@@ -30,10 +31,10 @@ Result<MoveReport> decode_move_report(Decoder& in);
 /// memory besides.
 class Mover {
  public:
-  /// Allocates at most twice window_bytes of each. `from` and `to` must outlive the mover. Blocks only where staging memory of an earlier call is still in use.
+  /// Allocates at most twice window_bytes of each; touches tensors after the trainer's work. `from` and `to` must outlive the mover. Blocks only where staging memory of an earlier call is still in use.
   /// Errors: the device's; timeout.
   static Result<std::unique_ptr<Mover>> open(Session& session, const StateDict& from, const StateDict& to, std::uint64_t window_bytes,
-                                             port::Deadline deadline);
+                                             const TrainerWork& after, port::Deadline deadline);
   ~Mover();
   Mover(const Mover&) = delete;
   Mover& operator=(const Mover&) = delete;

@@ -11,14 +11,17 @@ namespace {
 
 namespace cuda = sim::cuda;
 
-/// The CUDA back end, each call in its rank's context, and after the trainer has made another device the current one.
+/// The CUDA back end, each call in its rank's context, and after the trainer has made another device the current one, and has minded captures more or less.
 class ContextDevice : public port::Device {
  private:
-  /// The trainer's choice, which must be found again.
+  /// The trainer's choices, which must be found again.
   class Chosen {
    public:
-    Chosen(cuda::Context& context, int device) : context_(context), device_(context.device = device) {}
+    Chosen(cuda::Context& context, int device)
+        : context_(context), device_(context.device = device), capture_mode_(context.capture_mode = device % 2) {}
     ~Chosen() {
+      if (context_.capture_mode != capture_mode_)
+        cuda::find(fmt::format("the capture mode was {}, and was left at {}", capture_mode_, context_.capture_mode));
       if (context_.device != device_) cuda::find(fmt::format("the current device was {}, and was left at {}", device_, context_.device));
     }
     Chosen(const Chosen&) = delete;
@@ -27,6 +30,7 @@ class ContextDevice : public port::Device {
    private:
     cuda::Context& context_;
     int device_;
+    int capture_mode_;
   };
 
   template <typename Call>

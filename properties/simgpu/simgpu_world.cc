@@ -39,6 +39,7 @@ bool SimGpuWorld::disarm() { return cuda::disarm(); }
 WorldRun SimGpuWorld::run(int world_size, std::uint64_t seed, const RankMain& rank_main) {
   cuda::reset(seed);
   cuda::set_device_count(world_size);
+  cuda::capture_elsewhere();  // a trainer may do so at any time
   contexts_ = std::vector<cuda::Context>(static_cast<std::size_t>(world_size));
   WorldRun run = sim_.run(world_size, seed, [&](const port::Env& env, Rank rank) {
     return run_rank(env, rank, world_size, contexts_[static_cast<std::size_t>(rank.value)], rank_main);

@@ -4,40 +4,22 @@
 #include <cstring>
 #include <utility>
 
-#include "sim/cuda/state.h"
+#include "sim/cuda/entry.h"
 #include "sim/cuda/twins.h"
-#include "sim/tsan.h"
 
 namespace holdfast::sim::cuda {
-namespace {
 
 cudaError_t remember(cudaError_t code) {
   if (code != cudaSuccess && code != cudaErrorNotReady) state().context().last_error = code;
   return code;
 }
 
-/// A call that does `body` unless it fails first.
-template <typename Body>
-cudaError_t call(const char* name, Body body) {
-  const tsan::Inside inside;
-  cudaError_t code = state().enter(name, true);
-  if (code == cudaSuccess) code = body(state());
-  return remember(code);
-}
-
-/// A call that does `body` in any case: it releases, or needs no device that works.
-template <typename Body>
-cudaError_t call_always(const char* name, bool needs_device, Body body) {
-  const tsan::Inside inside;
-  const cudaError_t failure = state().enter(name, needs_device);
-  const cudaError_t code = body(state());
-  return remember(failure != cudaSuccess ? failure : code);
-}
-
 cudaError_t unsupported(const char* name, const char* what) {
   state().find(fmt::format("{}: the simulated runtime has no {}", name, what));
   return cudaErrorNotSupported;
 }
+
+namespace {
 
 std::uintptr_t address(const void* memory) { return reinterpret_cast<std::uintptr_t>(memory); }
 
@@ -62,7 +44,7 @@ cudaError_t copy(State& state, const char* name, void* to, std::size_t to_pitch,
   const auto move_rows = [=](char* into, std::size_t into_pitch, const char* out_of, std::size_t out_of_pitch) {
     for (std::size_t row = 0; row < rows; ++row) std::memcpy(into + row * into_pitch, out_of + row * out_of_pitch, width);
   };
-  const bool from_pageable = state.allocation_of(address(from)) == nullptr, to_pageable = state.allocation_of(address(to)) == nullptr;
+  const bool from_pageable = state.memory.is_pageable(address(from)), to_pageable = state.memory.is_pageable(address(to));
   std::function<void()> run = [=] { move_rows(static_cast<char*>(to), to_pitch, static_cast<const char*>(from), from_pitch); };
   if (from_pageable && !to_pageable && kind != cudaMemcpyDeviceToHost && kind != cudaMemcpyDeviceToDevice) {
     // The call takes the bytes to memory of CUDA's own, and the copy goes on from there.
@@ -98,6 +80,11 @@ const char* text_of(cudaError_t code) {
     case cudaErrorLaunchFailure: return "unspecified launch failure";
     case cudaErrorNotPermitted: return "operation not permitted";
     case cudaErrorNotSupported: return "operation not supported";
+    case cudaErrorStreamCaptureUnsupported: return "operation not permitted when stream is capturing";
+    case cudaErrorStreamCaptureInvalidated: return "operation failed due to a previous error during capture";
+    case cudaErrorStreamCaptureImplicit: return "operation would make the legacy stream depend on a capturing blocking stream";
+    case cudaErrorStreamCaptureWrongThread: return "attempt to terminate a thread-local capture sequence from another thread";
+    case cudaErrorIllegalState: return "the operation cannot be performed in the present state";
     default: return "unknown error";
   }
 }
@@ -177,40 +164,6 @@ cudaError_t cudaGetLastError() { return static_cast<cudaError_t>(std::exchange(s
 cudaError_t cudaPeekAtLastError() { return static_cast<cudaError_t>(state().context().last_error); }
 const char* cudaGetErrorString(cudaError_t code) { return text_of(code); }
 
-cudaError_t cudaMalloc(void** memory, std::size_t bytes) {
-  return call("cudaMalloc", [&](State& state) { return state.allocate(memory, bytes, false); });
-}
-
-cudaError_t cudaHostAlloc(void** memory, std::size_t bytes, unsigned flags) {
-  return call("cudaHostAlloc", [&](State& state) {
-    if (flags != cudaHostAllocDefault && flags != cudaHostAllocPortable)
-      return unsupported("cudaHostAlloc", "mapped or write-combined memory");
-    return state.allocate(memory, bytes, true);
-  });
-}
-
-cudaError_t cudaFree(void* memory) {
-  return call_always("cudaFree", true,
-                     [&](State& state) { return memory == nullptr ? cudaSuccess : state.free(memory, false, "cudaFree"); });
-}
-
-cudaError_t cudaFreeHost(void* memory) {
-  return call_always("cudaFreeHost", true,
-                     [&](State& state) { return memory == nullptr ? cudaSuccess : state.free(memory, true, "cudaFreeHost"); });
-}
-
-cudaError_t cudaHostRegister(void* memory, std::size_t bytes, unsigned flags) {
-  return call("cudaHostRegister", [&](State& state) {
-    if (flags != cudaHostRegisterDefault && flags != cudaHostRegisterPortable)
-      return unsupported("cudaHostRegister", "mapped, input-output or read-only memory");
-    return state.pin(memory, bytes);
-  });
-}
-
-cudaError_t cudaHostUnregister(void* memory) {
-  return call_always("cudaHostUnregister", true, [&](State& state) { return state.unpin(memory); });
-}
-
 cudaError_t cudaStreamCreateWithFlags(cudaStream_t* stream, unsigned flags) {
   return call("cudaStreamCreateWithFlags", [&](State& state) {
     *stream = state.create_stream((flags & cudaStreamNonBlocking) == 0);
@@ -220,8 +173,9 @@ cudaError_t cudaStreamCreateWithFlags(cudaStream_t* stream, unsigned flags) {
 
 cudaError_t cudaStreamDestroy(cudaStream_t stream) {
   return call_always("cudaStreamDestroy", true, [&](State& state) {
-    CUstream_st* open = stream == nullptr ? nullptr : state.stream(stream, "cudaStreamDestroy");
-    if (open == nullptr) return cudaErrorInvalidResourceHandle;
+    CUstream_st* open = state.stream(stream, "cudaStreamDestroy");
+    if (open == nullptr || open->kind != CUstream_st::Kind::made) return cudaErrorInvalidResourceHandle;
+    if (open->capture) return state.captures.conflict(*open, "cudaStreamDestroy");
     state.destroy(*open);
     return cudaSuccess;
   });
@@ -229,8 +183,9 @@ cudaError_t cudaStreamDestroy(cudaStream_t stream) {
 
 cudaError_t cudaStreamSynchronize(cudaStream_t stream) {
   return call("cudaStreamSynchronize", [&](State& state) {
-    const CUstream_st* on = state.stream(stream, "cudaStreamSynchronize");
+    CUstream_st* on = state.stream(stream, "cudaStreamSynchronize");
     if (on == nullptr) return cudaErrorInvalidResourceHandle;
+    if (on->capture) return state.captures.conflict(*on, "cudaStreamSynchronize");
     return state.wait({{on->id, on->enqueued}}, on->ordered, "cudaStreamSynchronize");
   });
 }
@@ -240,8 +195,57 @@ cudaError_t cudaStreamWaitEvent(cudaStream_t stream, cudaEvent_t event, unsigned
     CUstream_st* on = state.stream(stream, "cudaStreamWaitEvent");
     const CUevent_st* waited = state.event(event, "cudaStreamWaitEvent");
     if (on == nullptr || waited == nullptr) return cudaErrorInvalidResourceHandle;
+    if (waited->captured_on != nullptr && waited->captured_on != on)
+      return unsupported("cudaStreamWaitEvent", "capture that goes over to another stream");
     advance(on->ordered, waited->ordered);
     return state.enqueue(*on, "cudaStreamWaitEvent", {}, {}, waited->after);
+  });
+}
+
+cudaError_t cudaStreamBeginCapture(cudaStream_t stream, cudaStreamCaptureMode mode) {
+  return call("cudaStreamBeginCapture", [&](State& state) {
+    CUstream_st* on = state.stream(stream, "cudaStreamBeginCapture");
+    return on == nullptr ? cudaErrorInvalidResourceHandle : state.captures.begin(*on, mode);
+  });
+}
+
+cudaError_t cudaStreamEndCapture(cudaStream_t stream, cudaGraph_t* graph) {
+  return call("cudaStreamEndCapture", [&](State& state) {
+    CUstream_st* on = state.stream(stream, "cudaStreamEndCapture");
+    return on == nullptr ? cudaErrorInvalidResourceHandle : state.captures.end(*on, graph);
+  });
+}
+
+cudaError_t cudaStreamIsCapturing(cudaStream_t stream, cudaStreamCaptureStatus* status) {
+  return call("cudaStreamIsCapturing", [&](State& state) {
+    const CUstream_st* on = state.stream(stream, "cudaStreamIsCapturing");
+    return on == nullptr ? cudaErrorInvalidResourceHandle : state.captures.status(*on, status);
+  });
+}
+
+cudaError_t cudaThreadExchangeStreamCaptureMode(cudaStreamCaptureMode* mode) {
+  return call_always("cudaThreadExchangeStreamCaptureMode", false, [&](State& state) {
+    *mode = static_cast<cudaStreamCaptureMode>(std::exchange(state.context().capture_mode, static_cast<int>(*mode)));
+    return cudaSuccess;
+  });
+}
+
+cudaError_t cudaGraphGetNodes(cudaGraph_t graph, cudaGraphNode_t* nodes, std::size_t* count) {
+  return call("cudaGraphGetNodes", [&](State& state) {
+    const CUgraph_st* open = state.captures.graph(graph, "cudaGraphGetNodes");
+    if (open == nullptr) return cudaErrorInvalidResourceHandle;
+    if (nodes != nullptr) return unsupported("cudaGraphGetNodes", "nodes that can be looked at");
+    *count = open->operations;
+    return cudaSuccess;
+  });
+}
+
+cudaError_t cudaGraphDestroy(cudaGraph_t graph) {
+  return call_always("cudaGraphDestroy", true, [&](State& state) {
+    CUgraph_st* open = state.captures.graph(graph, "cudaGraphDestroy");
+    if (open == nullptr) return cudaErrorInvalidResourceHandle;
+    open->open = false;
+    return cudaSuccess;
   });
 }
 
@@ -268,6 +272,7 @@ cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t stream) {
     CUevent_st* recorded = state.event(event, "cudaEventRecord");
     if (on == nullptr || recorded == nullptr) return cudaErrorInvalidResourceHandle;
     if (const cudaError_t code = state.enqueue(*on, "cudaEventRecord", {}, {}); code != cudaSuccess) return code;
+    recorded->captured_on = on->capture ? on : nullptr;
     recorded->after = {{on->id, on->enqueued}};
     recorded->ordered = on->ordered;
     return cudaSuccess;
@@ -278,6 +283,7 @@ cudaError_t cudaEventQuery(cudaEvent_t event) {
   return call("cudaEventQuery", [&](State& state) {
     const CUevent_st* queried = state.event(event, "cudaEventQuery");
     if (queried == nullptr) return cudaErrorInvalidResourceHandle;
+    if (queried->captured_on != nullptr) return state.captures.conflict(*queried->captured_on, "cudaEventQuery");
     if (state.has_run(queried->after)) return state.wait(queried->after, queried->ordered, "cudaEventQuery");
     (void)state.step();  // who polls for long enough sees the end
     return cudaErrorNotReady;
@@ -288,6 +294,7 @@ cudaError_t cudaEventSynchronize(cudaEvent_t event) {
   return call("cudaEventSynchronize", [&](State& state) {
     const CUevent_st* waited = state.event(event, "cudaEventSynchronize");
     if (waited == nullptr) return cudaErrorInvalidResourceHandle;
+    if (waited->captured_on != nullptr) return state.captures.conflict(*waited->captured_on, "cudaEventSynchronize");
     return state.wait(waited->after, waited->ordered, "cudaEventSynchronize");
   });
 }

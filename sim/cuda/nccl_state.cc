@@ -245,8 +245,8 @@ void Nccl::meet(Clique& clique, int from, int to) {
   state_.put(*way.wire, "a send", [this, send, bytes, on_wire] {
     const std::vector<Access> accesses{access_of(send.part(), false)};
     if (send.work->over || state_.lost(send.work->communicator->device) != cudaSuccess) return;
-    if (!state_.check_accesses("ncclSend", accesses)) return;
-    const Opened open(state_, accesses);
+    if (!state_.check_accesses("ncclSend", accesses, false)) return;
+    const Opened open(state_.memory, accesses);
     on_wire->emplace(send.part().memory, bytes);
     send.part().over = true;
   });
@@ -254,8 +254,8 @@ void Nccl::meet(Clique& clique, int from, int to) {
     const std::vector<Access> accesses{access_of(receive.part(), false)};
     if (!*on_wire || send.work->communicator->gone()) return;
     if (receive.work->over || state_.lost(receive.work->communicator->device) != cudaSuccess) return;
-    if (!state_.check_accesses("ncclRecv", accesses)) return;
-    const Opened open(state_, accesses);
+    if (!state_.check_accesses("ncclRecv", accesses, false)) return;
+    const Opened open(state_.memory, accesses);
     std::ranges::copy(**on_wire, receive.part().memory);
     receive.part().over = true;
   });

@@ -9,10 +9,13 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
 namespace holdfast::sim::cuda {
+
+struct Context;
 
 /// Stream -> number of an operation on it; that one and all before it are meant.
 using Moment = std::map<std::uint64_t, std::uint64_t>;
@@ -41,23 +44,54 @@ struct Operation {
 };
 
 struct Allocation {
+  enum class Kind : std::uint8_t {
+    device,      ///< of cudaMalloc
+    pinned,      ///< of cudaHostAlloc
+    registered,  ///< pinned memory of the program's own
+    ordered,     ///< of cudaMallocAsync: usable in the order of its stream
+    mapped,      ///< physical memory, mapped into a reserved range: may go on in the mapping behind it
+  };
   std::uint64_t id = 0;
   std::size_t bytes = 0;
-  bool pinned = false;
-  bool registered = false;  ///< pinned memory of the program's own
+  Kind kind = Kind::device;
+  bool is_pinned() const { return kind == Kind::pinned || kind == Kind::registered; }
   int device = 0;
+  bool accessible = true;         ///< a mapping is not until it is told
+  const char* freeing = nullptr;  ///< the call that frees it in the order of a stream: no later work may use it
   bool freed = false;
   std::unique_ptr<std::byte, void (*)(void*)> memory{nullptr, std::free};
+};
+
+/// Of cuMemCreate.
+struct PhysicalMemory {
+  std::size_t bytes = 0;
+  int device = 0;
+  bool is_mapped = false;
+  bool released = false;  ///< by the program; its mapping keeps it
+};
+
+/// What a thread captures on a stream, instead of running it.
+struct Capture {
+  const Context* thread = nullptr;
+  cudaStreamCaptureMode mode = cudaStreamCaptureModeGlobal;
+  bool valid = true;
+  std::size_t operations = 0;
 };
 
 }  // namespace holdfast::sim::cuda
 
 struct CUstream_st {
+  enum class Kind : std::uint8_t {
+    made,     ///< by the program
+    runtime,  ///< a default stream: legacy, or of a thread
+    wire,     ///< the simulation's own, of no device
+  };
   std::uint64_t id = 0;
   int device = 0;
   bool blocking = false;  ///< synchronises with the default stream
   bool open = true;
-  bool is_wire = false;  ///< the simulation's own, of no device
+  Kind kind = Kind::made;
+  std::optional<holdfast::sim::cuda::Capture> capture;
   std::uint64_t enqueued = 0;
   std::uint64_t done = 0;
   holdfast::sim::cuda::Moment ordered;  ///< before its next operation
@@ -70,4 +104,18 @@ struct CUevent_st {
   bool open = true;
   holdfast::sim::cuda::Moment after;    ///< complete when this has run; empty before the first record
   holdfast::sim::cuda::Moment ordered;  ///< and this is known to have, too
+  CUstream_st* captured_on = nullptr;   ///< it was recorded in a capture, and is no event of the device's
+};
+
+struct CUgraph_st {
+  std::uint64_t id = 0;
+  std::size_t operations = 0;
+  bool open = true;
+};
+
+struct CUmemPoolHandle_st {
+  std::uint64_t id = 0;
+  int device = 0;
+  bool is_default = false;
+  bool open = true;
 };

@@ -29,7 +29,7 @@ void reset(std::uint64_t seed, Pace pace) { reset(from_seed(seed), pace); }
 void reset(Pick pick, Pace pace) { current() = std::make_unique<State>(std::move(pick), pace); }
 
 void set_device_count(int count) { state().device_count = count; }
-void set_memory_limit(std::size_t bytes) { state().memory_limit = bytes; }
+void set_memory_limit(std::size_t bytes) { state().memory.limit = bytes; }
 
 void fail_call(std::string_view name, std::uint64_t nth, int code, const Context* caller, int caller_device) {
   state().failing_call = State::FailingCall{std::string(name), nth, static_cast<cudaError_t>(code), caller, caller_device};
@@ -43,6 +43,7 @@ bool disarm() {
   state().failing_operation.reset();
   return failed;
 }
+void capture_elsewhere() { state().captures.begin_elsewhere(); }
 void find(std::string what) { state().find(std::move(what)); }
 
 std::vector<std::string> findings() { return state().findings; }

@@ -2,6 +2,11 @@
 // whose operations run at adversarial legal moments, fresh memory is poisoned, misuse is a finding, and any call can be made to fail.
 // It checks order, sizes, index arithmetic and error paths of host code; not speed, the device's memory model or CUDA itself.
 //
+// Capture of graphs: work on a capturing stream is counted and does not run. A call that CUDA forbids meanwhile, or that conflicts with a capture, fails, spoils it and is
+// a finding. (Which calls count as unsafe CUDA says only by example: here all that allocate, free, create, destroy, wait or poll.) Graphs cannot be launched.
+// Stream-ordered allocations are work that writes the memory, so that a use which their stream does not order is a race. Freed memory is never given out again.
+// Virtual memory: reserved addresses where nothing is mapped are a trap, too.
+//
 // What is poison: 0xCD fresh device memory, 0xEE fresh pinned memory, 0xDB the destination of a copy that has not run yet, 0xDD freed
 // memory. Memory of the program's own that is registered keeps its bytes. A copy from pageable memory takes the bytes at the call, one into it is over when the
 // call returns: slow, and no error. Under ASan device memory that no running operation names, and freed memory, trap at the access.
@@ -38,11 +43,12 @@ void set_device_count(int count);
 /// Allocations that would pass this total on a device, or of pinned memory, are refused.
 void set_memory_limit(std::size_t bytes);
 
-/// What CUDA keeps a host thread: the current device, the last error, and what it knows to have completed. A rank of a simulation has one.
+/// What CUDA keeps a host thread: the current device, the last error, how it minds captures, and what it knows to have completed. A rank of a simulation has one.
 struct Context {
   int device = 0;
   int last_error = 0;
   std::map<std::uint64_t, std::uint64_t> completed;  ///< stream -> number of its latest operation known to have ended
+  int capture_mode = 0;                              ///< a cudaStreamCaptureMode; 0: global
 };
 constexpr int any_device = -1;
 
@@ -61,6 +67,9 @@ void find(std::string what);
 std::vector<std::string> findings();
 /// findings(), then what is still allocated or open.
 std::vector<std::string> report();
+
+/// From now on a thread that makes no other call captures a graph in global mode, which forbids to all others what is unsafe: whoever spoils that is a finding.
+void capture_elsewhere();
 
 struct Live {
   std::uint64_t device_allocations = 0;

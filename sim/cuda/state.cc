@@ -7,40 +7,11 @@
 #include <cstring>
 #include <utility>
 
-#if defined(__SANITIZE_ADDRESS__)
-#define HOLDFAST_ASAN
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer)
-#define HOLDFAST_ASAN
-#endif
-#endif
-#ifdef HOLDFAST_ASAN
-#include <sanitizer/asan_interface.h>
-#endif
-
 namespace holdfast::sim::cuda {
 namespace {
 
-constexpr int fresh_device = 0xCD, fresh_pinned = 0xEE, not_yet_copied = 0xDB, freed = 0xDD;
+constexpr int not_yet_copied = 0xDB;
 constexpr std::size_t findings_max = 100;
-
-void trap(const Allocation& allocation, bool on) {
-#ifdef HOLDFAST_ASAN
-  if (on) {
-    __asan_poison_memory_region(allocation.memory.get(), allocation.bytes);
-  } else {
-    __asan_unpoison_memory_region(allocation.memory.get(), allocation.bytes);
-  }
-#else
-  (void)allocation;
-  (void)on;
-#endif
-}
-
-std::string name_of(const Allocation& allocation) {
-  const char* const kind = allocation.registered ? "registered" : allocation.pinned ? "pinned" : "device";
-  return fmt::format("{} allocation {} of {} bytes", kind, allocation.id, allocation.bytes);
-}
 
 /// Of the errors that can be made to happen, those after which CUDA runs nothing on the device any more.
 bool loses_device(cudaError_t code) {
@@ -57,9 +28,7 @@ State::State(Pick pick, Pace pace) : pick_(std::move(pick)), pace_(pace) {
   if (pace_ == Pace::any) pace_ = static_cast<Pace>(1 + this->pick(3));
 }
 
-State::~State() {
-  for (const auto& [address, allocation] : memory_) trap(allocation, false);
-}
+State::~State() = default;
 
 void State::find(std::string what) {
   if (findings.size() < findings_max && std::ranges::find(findings, what) == findings.end()) findings.push_back(std::move(what));
@@ -88,7 +57,7 @@ bool State::is_due(const char* call) {
 
 bool State::is_due(const CUstream_st& on) {
   const bool is_of = failing_operation && (failing_operation->device == any_device || failing_operation->device == on.device);
-  const bool counts = is_of && !on.is_wire;
+  const bool counts = is_of && on.kind != CUstream_st::Kind::wire;
   return counts && failing_operation->after-- == 0;
 }
 
@@ -104,6 +73,7 @@ cudaError_t State::enter(const char* name, bool needs_device) {
     if (device != any_device && loses_device(failing.code)) lost_[device] = failing.code;
     return failing.code;
   }
+  if (!captures.allow(name)) return cudaErrorStreamCaptureUnsupported;
   pass_time();
   return needs_device ? lost(context().device) : cudaSuccess;
 }
@@ -118,104 +88,110 @@ void State::pass_time() {
   }
 }
 
-bool State::has_room(std::size_t bytes, bool pinned) const {
-  std::size_t used = bytes;
-  for (const auto& [address, other] : memory_) {
-    if (!other.freed && other.pinned == pinned && (pinned || other.device == context_->device)) used += other.bytes;
-  }
-  return used <= memory_limit;
-}
-
-cudaError_t State::allocate(void** memory, std::size_t bytes, bool pinned) {
-  const int device = context().device;
-  if (!has_room(bytes, pinned)) return cudaErrorMemoryAllocation;
-  Allocation made;
-  made.id = next_id_++;
-  made.bytes = bytes;
-  made.pinned = pinned;
-  made.device = device;
-  made.memory.reset(static_cast<std::byte*>(std::aligned_alloc(4096, (bytes + 4095) / 4096 * 4096)));
-  if (made.memory == nullptr) return cudaErrorMemoryAllocation;
-  std::memset(made.memory.get(), pinned ? fresh_pinned : fresh_device, bytes);
-  if (!pinned) trap(made, true);
-  *memory = made.memory.get();
-  memory_.insert_or_assign(reinterpret_cast<std::uintptr_t>(*memory), std::move(made));
+cudaError_t State::allocate(void** begin, std::size_t bytes, Allocation::Kind kind) {
+  const Allocation* made = memory.allocate(next_id(), bytes, kind, context().device);
+  if (made == nullptr) return cudaErrorMemoryAllocation;
+  *begin = made->memory.get();
   return cudaSuccess;
 }
 
-cudaError_t State::free(void* memory, bool pinned, const char* call) {
-  const auto found = memory_.find(reinterpret_cast<std::uintptr_t>(memory));
-  if (found == memory_.end() || found->second.pinned != pinned || found->second.registered) {
-    find(fmt::format("{}: the address was never allocated as such", call));
-    return cudaErrorInvalidValue;
+cudaError_t State::allocate_on(CUstream_st& on, const char* call, void** begin, std::size_t bytes) {
+  if (on.capture) {
+    find(fmt::format("{}: the simulated runtime has no graphs that allocate", call));
+    return cudaErrorNotSupported;
   }
-  Allocation& allocation = found->second;
-  if (allocation.freed) {
-    find(fmt::format("{}: double free of {}", call, name_of(allocation)));
-    return cudaErrorInvalidValue;
-  }
-  let_go(found->first, allocation, call, "freed");
-  quarantine(allocation);
-  return cudaSuccess;
+  if (const cudaError_t code = allocate(begin, bytes, Allocation::Kind::ordered); code != cudaSuccess) return code;
+  const Access whole{reinterpret_cast<std::uintptr_t>(*begin), bytes, true};
+  return enqueue(on, fmt::format("{}({} bytes)", call, bytes), {whole}, {});
 }
 
-void State::let_go(std::uintptr_t begin, const Allocation& allocation, const char* call, const char* what) {
-  const bool may_run = lost(allocation.device) == cudaSuccess;
+void State::find_users(const char* call, const Allocation& allocation, const char* what) {
+  if (lost(allocation.device) != cudaSuccess) return;
   for (const Operation& operation : unsynchronised_) {
     for (const Access& access : operation.accesses) {
-      if (!may_run || !access.overlaps(begin, allocation.bytes)) continue;
+      if (!access.overlaps(reinterpret_cast<std::uintptr_t>(allocation.memory.get()), allocation.bytes)) continue;
       find(fmt::format("{}: {} is {} while {} may still use it", call, name_of(allocation), what, operation.what));
     }
   }
-  while (step()) {  // CUDA waits for the device before it frees
-  }
 }
 
-cudaError_t State::pin(void* memory, std::size_t bytes) {
-  const auto begin = reinterpret_cast<std::uintptr_t>(memory);
-  if (memory == nullptr || bytes == 0) return cudaErrorInvalidValue;
-  const auto after = memory_.lower_bound(begin + bytes);
-  if (after != memory_.begin()) {
-    const auto& [address, other] = *std::prev(after);
-    if (address + other.bytes > begin) {
-      find(fmt::format("cudaHostRegister: {} bytes overlap {}", bytes, name_of(other)));
-      return cudaErrorHostMemoryAlreadyRegistered;
-    }
+cudaError_t State::free(void* begin, bool pinned, const char* call) {
+  Allocation* const found = memory.beginning_at(begin);
+  if (found == nullptr || found->kind == Allocation::Kind::mapped || found->kind == Allocation::Kind::registered ||
+      pinned != (found->kind == Allocation::Kind::pinned)) {
+    find(fmt::format("{}: the address was never allocated as such", call));
+    return cudaErrorInvalidValue;
   }
-  if (!has_room(bytes, true)) return cudaErrorMemoryAllocation;
-  Allocation made;
-  made.id = next_id_++;
-  made.bytes = bytes;
-  made.pinned = made.registered = true;
-  made.device = context().device;
-  made.memory = {static_cast<std::byte*>(memory), [](void*) {}};
-  memory_.insert_or_assign(begin, std::move(made));
+  if (found->freed || found->freeing != nullptr) {
+    find(fmt::format("{}: double free of {}", call, name_of(*found)));
+    return cudaErrorInvalidValue;
+  }
+  find_users(call, *found, "freed");
+  while (step()) {  // CUDA waits for the device before it frees
+  }
+  memory.quarantine(*found);
   return cudaSuccess;
 }
 
-cudaError_t State::unpin(void* memory) {
-  const auto found = memory_.find(reinterpret_cast<std::uintptr_t>(memory));
-  if (found == memory_.end() || !found->second.registered) {
+cudaError_t State::pin(void* begin, std::size_t bytes) {
+  if (begin == nullptr || bytes == 0) return cudaErrorInvalidValue;
+  if (const Allocation* other = memory.overlapping(begin, bytes)) {
+    find(fmt::format("cudaHostRegister: {} bytes overlap {}", bytes, name_of(*other)));
+    return cudaErrorHostMemoryAlreadyRegistered;
+  }
+  return memory.pin(next_id(), begin, bytes, context().device) ? cudaSuccess : cudaErrorMemoryAllocation;
+}
+
+cudaError_t State::unpin(void* begin) {
+  Allocation* const found = memory.beginning_at(begin);
+  if (found == nullptr || found->kind != Allocation::Kind::registered) {
     find("cudaHostUnregister: the address was never registered");
     return cudaErrorHostMemoryNotRegistered;
   }
-  let_go(found->first, found->second, "cudaHostUnregister", "unregistered");
-  memory_.erase(found);  // the program may unmap it now
+  find_users("cudaHostUnregister", *found, "unregistered");
+  while (step()) {  // as cudaFreeHost does
+  }
+  memory.unpin(*found);
   return cudaSuccess;
 }
 
-void State::quarantine(Allocation& allocation) {
-  trap(allocation, false);
-  std::memset(allocation.memory.get(), freed, allocation.bytes);
-  trap(allocation, true);
-  allocation.freed = true;
+cudaError_t State::free_on(CUstream_st& on, const char* call, void* begin) {
+  Allocation* const found = memory.beginning_at(begin);
+  if (found == nullptr || found->kind != Allocation::Kind::ordered) {
+    find(fmt::format("{}: the address was never allocated as such", call));
+    return cudaErrorInvalidValue;
+  }
+  if (found->freed || found->freeing != nullptr) {
+    find(fmt::format("{}: double free of {}", call, name_of(*found)));
+    return cudaErrorInvalidValue;
+  }
+  const Access whole{reinterpret_cast<std::uintptr_t>(begin), found->bytes, true};
+  const cudaError_t code = enqueue(on, call, {whole}, [this, found] { memory.quarantine(*found); });
+  if (code == cudaSuccess) found->freeing = call;
+  return code;
 }
 
-const Allocation* State::allocation_of(std::uintptr_t address) const {
-  auto after = memory_.upper_bound(address);
-  if (after == memory_.begin()) return nullptr;
-  const auto& [begin, allocation] = *--after;
-  return address < begin + allocation.bytes ? &allocation : nullptr;
+CUmemPoolHandle_st* State::create_pool(int device) {
+  auto& made = pools_.emplace_back(std::make_unique<CUmemPoolHandle_st>());
+  made->id = next_id();
+  made->device = device;
+  return made.get();
+}
+
+CUmemPoolHandle_st* State::default_pool(int device) {
+  for (const auto& made : pools_) {
+    if (made->is_default && made->device == device) return made.get();
+  }
+  CUmemPoolHandle_st* made = create_pool(device);
+  made->is_default = true;
+  return made;
+}
+
+CUmemPoolHandle_st* State::pool(cudaMemPool_t handle, const char* call) {
+  const auto found = std::ranges::find(pools_, handle, &std::unique_ptr<CUmemPoolHandle_st>::get);
+  if (found != pools_.end() && handle->open) return handle;
+  find(fmt::format("{}: the pool is {}", call, found == pools_.end() ? "unknown" : "destroyed"));
+  return nullptr;
 }
 
 CUstream_st* State::create_stream(bool blocking) {
@@ -234,9 +210,14 @@ CUevent_st* State::create_event() {
 }
 
 CUstream_st* State::stream(cudaStream_t handle, const char* call) {
-  if (handle == nullptr) {
-    CUstream_st*& made = default_streams_[context().device];
-    if (made == nullptr) made = create_stream(false);
+  const bool of_thread = handle == cudaStreamPerThread;
+  if (handle == nullptr || handle == cudaStreamLegacy || of_thread) {
+    const int device = context().device;
+    CUstream_st*& made = of_thread ? thread_streams_[{&context(), device}] : default_streams_[device];
+    if (made == nullptr) {
+      made = create_stream(of_thread);
+      made->kind = CUstream_st::Kind::runtime;
+    }
     return made;
   }
   const auto found = std::ranges::find(streams_, handle, &std::unique_ptr<CUstream_st>::get);
@@ -257,22 +238,12 @@ void State::destroy(CUstream_st& stream) {
   if (!stream.queue.empty()) ++destroyed_busy_;
 }
 
-bool State::check_accesses(const std::string& what, const std::vector<Access>& accesses) {
+bool State::check_accesses(const std::string& what, const std::vector<Access>& accesses, bool enqueued) {
   bool good = true;
-  const auto bad = [&](std::string finding) {
-    find(std::move(finding));
-    good = false;
-  };
   for (const Access& access : accesses) {
-    const Allocation* allocation = allocation_of(access.begin);
-    if (allocation == nullptr) {
-      if (access.on_device) bad(fmt::format("{} touches memory that is neither device nor pinned memory", what));
-      continue;
-    }
-    const std::size_t offset = access.begin - reinterpret_cast<std::uintptr_t>(allocation->memory.get());
-    if (allocation->freed) bad(fmt::format("{} uses {} after it was freed", what, name_of(*allocation)));
-    if (offset + access.bytes > allocation->bytes) {
-      bad(fmt::format("{} touches bytes [{}, {}) of {}", what, offset, offset + access.bytes, name_of(*allocation)));
+    for (const std::string& wrong : memory.wrong(access, enqueued)) {
+      find(what + " " + wrong);
+      good = false;
     }
   }
   return good;
@@ -301,7 +272,7 @@ bool State::is_pending(const Access& access) const {
 }
 
 void State::poison_destinations(const Operation& operation) {
-  const Opened open(*this, operation.accesses);
+  const Opened open(memory, operation.accesses);
   for (const Access& access : operation.accesses) {
     if (access.replaces && !is_pending(access)) std::memset(reinterpret_cast<void*>(access.begin), not_yet_copied, access.bytes);
   }
@@ -310,7 +281,7 @@ void State::poison_destinations(const Operation& operation) {
 CUstream_st& State::create_wire() {
   CUstream_st* made = create_stream(false);
   made->device = any_device;
-  made->is_wire = true;
+  made->kind = CUstream_st::Kind::wire;
   made->open = false;
   return *made;
 }
@@ -326,12 +297,11 @@ cudaError_t State::enqueue(CUstream_st& on, std::string what, std::vector<Access
     find(fmt::format("{}: the stream is of device {}, the current device is {}", what, on.device, context().device));
     return cudaErrorInvalidResourceHandle;
   }
-  if (!check_accesses(what, accesses)) return cudaErrorInvalidValue;
+  if (!check_accesses(what, accesses, true)) return cudaErrorInvalidValue;
+  if (const auto taken = captures.take(on, what)) return *taken;
   Operation operation{on.id, ++on.enqueued, std::move(what), std::move(accesses), std::move(run), std::move(after), {}, std::move(ready)};
-  const bool is_default = default_streams_.contains(on.device) && default_streams_.at(on.device) == &on;
   for (const auto& other : streams_) {
-    const bool ties =
-        is_default ? other->blocking : on.blocking && default_streams_.contains(on.device) && other.get() == default_streams_.at(on.device);
+    const bool ties = is_legacy(on) ? other->blocking : on.blocking && is_legacy(*other);
     if (ties && other->device == on.device && other->enqueued != 0) {
       operation.after[other->id] = std::max(operation.after[other->id], other->enqueued);
       advance(on.ordered, other->ordered);
@@ -387,8 +357,8 @@ void State::run(CUstream_st& on) {
     lost_[on.device] = failing_operation->code;
     failing_operation.reset();
   }
-  if (lost(on.device) == cudaSuccess && operation.run && check_accesses(operation.what, operation.accesses)) {
-    const Opened open(*this, operation.accesses);
+  if (lost(on.device) == cudaSuccess && operation.run && check_accesses(operation.what, operation.accesses, false)) {
+    const Opened open(memory, operation.accesses);
     running_ = true;
     operation.run();
     running_ = false;
@@ -426,12 +396,9 @@ Moment State::all_work(int device) const {
 
 Live State::live() const {
   Live live;
-  for (const auto& [address, allocation] : memory_) {
-    if (!allocation.freed) ++(allocation.pinned ? live.pinned_allocations : live.device_allocations);
-  }
+  memory.count(live);
   for (const auto& stream : streams_) {
-    const bool is_default = default_streams_.contains(stream->device) && default_streams_.at(stream->device) == stream.get();
-    if (stream->open && !is_default) ++live.streams;
+    if (stream->open && stream->kind == CUstream_st::Kind::made) ++live.streams;
     live.queued_operations += stream->queue.size();
   }
   live.events = static_cast<std::uint64_t>(std::ranges::count_if(events_, [](const auto& event) { return event->open; }));
@@ -442,34 +409,25 @@ Live State::live() const {
 std::vector<std::string> State::report() const {
   std::vector<std::string> lines = findings;
   std::map<std::uint64_t, std::string> leaks;  // by id, so that addresses do not decide the order
-  for (const auto& [address, allocation] : memory_) {
-    if (!allocation.freed) leaks[allocation.id] = fmt::format("leak: {}", name_of(allocation));
+  memory.add_leaks(leaks);
+  for (const auto& [handle, memory_behind] : physical) {
+    if (!memory_behind.released) leaks[handle] = fmt::format("leak: physical memory {} of {} bytes", handle, memory_behind.bytes);
+  }
+  for (const auto& pool : pools_) {
+    if (pool->open && !pool->is_default) leaks[pool->id] = fmt::format("leak: pool {}", pool->id);
   }
   for (const auto& stream : streams_) {
-    const bool is_default = default_streams_.contains(stream->device) && default_streams_.at(stream->device) == stream.get();
-    if (stream->open && !is_default) leaks[stream->id] = fmt::format("leak: stream {}", stream->id);
-    if (!stream->queue.empty() && !stream->is_wire)
+    if (stream->open && stream->kind == CUstream_st::Kind::made) leaks[stream->id] = fmt::format("leak: stream {}", stream->id);
+    if (!stream->queue.empty() && stream->kind != CUstream_st::Kind::wire)
       lines.push_back(fmt::format("{} operations on stream {} never ran", stream->queue.size(), stream->id));
   }
   for (const auto& event : events_) {
     if (event->open) leaks[event->id] = fmt::format("leak: event {}", event->id);
   }
   for (auto& [id, leak] : leaks) lines.push_back(std::move(leak));
+  captures.report(lines);
   if (nccl) nccl->report(lines);
   return lines;
-}
-
-Opened::Opened(const State& state, const std::vector<Access>& accesses) {
-  for (const Access& access : accesses) {
-    const Allocation* allocation = state.allocation_of(access.begin);
-    if (allocation == nullptr || allocation->pinned || allocation->freed) continue;
-    trap(*allocation, false);
-    opened_.push_back(allocation);
-  }
-}
-
-Opened::~Opened() {
-  for (const Allocation* allocation : opened_) trap(*allocation, true);
 }
 
 }  // namespace holdfast::sim::cuda

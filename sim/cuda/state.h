@@ -7,6 +7,8 @@
 #include <string>
 #include <vector>
 
+#include "sim/cuda/capture.h"
+#include "sim/cuda/memory.h"
 #include "sim/cuda/objects.h"
 #include "sim/cuda/runtime.h"
 
@@ -36,16 +38,24 @@ class State {
   void lose_process(int device);
 
   // Memory.
-  cudaError_t allocate(void** memory, std::size_t bytes, bool pinned);
-  cudaError_t free(void* memory, bool pinned, const char* call);
+  cudaError_t allocate(void** begin, std::size_t bytes, Allocation::Kind kind);
+  cudaError_t free(void* begin, bool pinned, const char* call);
+  /// Allocates, or frees, in the order of a stream.
+  cudaError_t allocate_on(CUstream_st& on, const char* call, void** begin, std::size_t bytes);
+  cudaError_t free_on(CUstream_st& on, const char* call, void* begin);
+  /// A finding for each piece of work that the caller does not know to have ended and that uses the memory, which is `what`.
+  void find_users(const char* call, const Allocation& allocation, const char* what);
   /// Memory of the program's own becomes pinned, and is left alone otherwise.
-  cudaError_t pin(void* memory, std::size_t bytes);
-  cudaError_t unpin(void* memory);
-  /// The allocation, freed or not, that holds the address.
-  const Allocation* allocation_of(std::uintptr_t address) const;
+  cudaError_t pin(void* begin, std::size_t bytes);
+  cudaError_t unpin(void* begin);
+  std::uint64_t next_id() { return next_id_++; }
+  CUmemPoolHandle_st* default_pool(int device);
+  CUmemPoolHandle_st* create_pool(int device);
+  CUmemPoolHandle_st* pool(cudaMemPool_t handle, const char* call);
 
-  // Streams and events. A handle that is not open is a finding and null.
+  // Streams and events. A handle that is not open is a finding and null; null and two other values mean default streams.
   CUstream_st* create_stream(bool blocking);
+  bool is_legacy(const CUstream_st& stream) const { return stream.kind == CUstream_st::Kind::runtime && !stream.blocking; }
   CUevent_st* create_event();
   CUstream_st* stream(cudaStream_t handle, const char* call);
   CUevent_st* event(cudaEvent_t handle, const char* call);
@@ -56,8 +66,8 @@ class State {
   /// A queue of the simulation's own: what moves bytes between devices. Its operations race with nothing.
   CUstream_st& create_wire();
   void put(CUstream_st& wire, std::string what, std::function<void()> run);
-  /// Whether it may touch that memory; if not, a finding.
-  bool check_accesses(const std::string& what, const std::vector<Access>& accesses);
+  /// Whether it may touch that memory now that it is enqueued, or later, when it runs; if not, a finding.
+  bool check_accesses(const std::string& what, const std::vector<Access>& accesses, bool enqueued);
   bool has_run(const Moment& moment) const;
   /// Runs until the moment has passed; the caller then knows it and `ordered`.
   cudaError_t wait(const Moment& moment, const Moment& ordered, const char* call);
@@ -84,7 +94,9 @@ class State {
   };
 
   int device_count = 1;
-  std::size_t memory_limit = ~std::size_t{0};
+  Memory memory;
+  Captures captures{*this};
+  std::map<std::uint64_t, PhysicalMemory> physical;  ///< by handle
   std::optional<FailingCall> failing_call;
   std::optional<FailingOperation> failing_operation;
   std::vector<std::string> findings;
@@ -94,9 +106,6 @@ class State {
   Context* context_ = &own_context;
 
  private:
-  bool has_room(std::size_t bytes, bool pinned) const;
-  /// Finds work that may still use the allocation, then lets all work come to its end.
-  void let_go(std::uintptr_t begin, const Allocation& allocation, const char* call, const char* what);
   bool is_due(const char* call);
   bool is_due(const CUstream_st& on);
   void pass_time();
@@ -104,7 +113,6 @@ class State {
   void check_race(const Operation& operation);
   void poison_destinations(const Operation& operation);
   bool is_pending(const Access& access) const;
-  void quarantine(Allocation& allocation);
 
   Pick pick_;
   Pace pace_;
@@ -113,25 +121,14 @@ class State {
   std::uint64_t next_id_ = 0;
   std::uint64_t destroyed_busy_ = 0;
   std::map<int, cudaError_t> lost_;
-  std::map<std::uintptr_t, Allocation> memory_;        ///< freed memory stays, so that its late use is seen
   std::vector<std::unique_ptr<CUstream_st>> streams_;  ///< by id; never removed, nor are events
   std::vector<std::unique_ptr<CUevent_st>> events_;
-  std::map<int, CUstream_st*> default_streams_;
+  std::map<int, CUstream_st*> default_streams_;                            ///< legacy ones, by device
+  std::map<std::pair<const Context*, int>, CUstream_st*> thread_streams_;  ///< looked up only
+  std::vector<std::unique_ptr<CUmemPoolHandle_st>> pools_;
   std::vector<Operation> unsynchronised_;  ///< what the host does not know to have ended; without `run`
 };
 
 State& state();
-
-/// Lets operations touch memory that is otherwise a trap under ASan.
-class Opened {
- public:
-  Opened(const State& state, const std::vector<Access>& accesses);
-  ~Opened();
-  Opened(const Opened&) = delete;
-  Opened& operator=(const Opened&) = delete;
-
- private:
-  std::vector<const Allocation*> opened_;
-};
 
 }  // namespace holdfast::sim::cuda

@@ -1,15 +1,55 @@
 // The CUDA back end on a real GPU: the same cases as on the simulated runtime. Without a GPU every case is skipped, with CUDA's reason.
 #include <gtest/gtest.h>
 
+#include <condition_variable>
+#include <mutex>
+#include <thread>
+
 #include "impl/backend/cuda/describe.h"
 #include "impl/backend/cuda/device.h"
 #include "impl/backend/host/clock.h"
 #include "impl/core/dtype.h"
 #include "tests/conformance/device_cases.h"
+#include "tests/gpu/trainer_cases.h"
 #include "tests/sim/cuda/random_blocks.h"
 
 namespace holdfast::testing_cuda {
 namespace {
+
+/// One thread, which does one thing after the other.
+class AnotherThread {
+ public:
+  ~AnotherThread() { run(nullptr); }
+  /// Returns when it is done.
+  void run(std::function<void()> body) {
+    const bool last = body == nullptr;
+    std::unique_lock lock(mutex_);
+    body_ = std::move(body);
+    has_work_ = true;
+    changed_.notify_all();
+    changed_.wait(lock, [&] { return !has_work_; });
+    lock.unlock();
+    if (last) thread_.join();
+  }
+
+ private:
+  void work() {
+    std::unique_lock lock(mutex_);
+    for (bool last = false; !last;) {
+      changed_.wait(lock, [&] { return has_work_; });
+      last = body_ == nullptr;
+      if (!last) body_();
+      has_work_ = false;
+      changed_.notify_all();
+    }
+  }
+
+  std::mutex mutex_;
+  std::condition_variable changed_;
+  std::function<void()> body_;
+  bool has_work_ = false;
+  std::thread thread_{[this] { work(); }};
+};
 
 class CudaGpu : public testing::Test {
  protected:
@@ -53,6 +93,14 @@ TEST_F(CudaGpu, MovesAndDigestsRandomBlocksOfEveryTypeAsTheHostDoes) {
       const Status held = check_block(*device, clock, random_block(random, dtype), seed);
       ASSERT_TRUE(held) << "seed " << seed << ": " << held.error().message;
     }
+  }
+}
+
+TEST_F(CudaGpu, WorksBesideATrainer) {
+  AnotherThread thread;
+  for (const TrainerCase& trainer_case : trainer_cases()) {
+    const Status held = trainer_case.run(*device, clock, [&](const std::function<void()>& body) { thread.run(body); });
+    EXPECT_TRUE(held) << trainer_case.name << ": " << held.error().message;
   }
 }
 

@@ -7,40 +7,10 @@
 #include <cstring>
 #include <set>
 
-#include "sim/cuda/runtime.h"
+#include "tests/gpu/simulated_calls.h"
 
 namespace holdfast::sim::cuda {
 namespace {
-
-cudaStream_t new_stream() {
-  cudaStream_t stream = nullptr;
-  EXPECT_EQ(cudaStreamCreateWithFlags(&stream, cudaStreamNonBlocking), cudaSuccess);
-  return stream;
-}
-
-cudaEvent_t new_event() {
-  cudaEvent_t event = nullptr;
-  EXPECT_EQ(cudaEventCreateWithFlags(&event, cudaEventDisableTiming), cudaSuccess);
-  return event;
-}
-
-void* new_memory(std::size_t bytes) {
-  void* memory = nullptr;
-  EXPECT_EQ(cudaMalloc(&memory, bytes), cudaSuccess);
-  return memory;
-}
-
-char* new_pinned(std::size_t bytes) {
-  void* memory = nullptr;
-  EXPECT_EQ(cudaHostAlloc(&memory, bytes, cudaHostAllocDefault), cudaSuccess);
-  return static_cast<char*>(memory);
-}
-
-/// True when a finding contains the text.
-bool found(std::string_view text) {
-  const auto all = findings();
-  return std::ranges::any_of(all, [&](const std::string& finding) { return finding.find(text) != std::string::npos; });
-}
 
 TEST(SimulatedCuda, ReportsEverythingThatIsLeftOpen) {
   reset(1);

@@ -20,6 +20,9 @@ BANNED = [(re.compile(pattern), instead) for pattern, instead in [
 BANNED_INCLUDES = {"thread", "mutex", "shared_mutex", "condition_variable", "future", "random", "iostream", "unordered_map", "unordered_set"}
 ATOMIC_ALLOWED = ("impl/core/mark.h", "impl/core/mark.cc", "impl/core/check.cc", "impl/core/mutate.cc")
 
+# What protocol code asks of a device only where it cannot forget something.
+ORDERED = [(re.compile(r'(?:\.|->)\s*create_stream\s*\('), ("impl/protocol/trainer_work.cc",), "TrainerWork::open_stream (impl/protocol/trainer_work.h)")]
+
 # Steps that a proof of durability stands for (impl/protocol/README.md) are called where the proof is made, or asked for, and nowhere else.
 PROVED = [(re.compile(pattern), files, instead) for pattern, files, instead in [
     (r'(?:\.|->)\s*sync\s*\(', ("impl/protocol/durable.cc",), "NewFile (impl/protocol/durable.h), which gives the proof"),
@@ -61,6 +64,13 @@ def proved_findings(file, text):
             yield Finding(file, line_of(code, match.start()), f"{match.group()}...) goes round a proof of durability; expected {instead}")
 
 
+def ordered_findings(file, text):
+    code = code_of(text)
+    for pattern, files, instead in ORDERED:
+        for match in pattern.finditer(code) if file not in files else ():
+            yield Finding(file, line_of(code, match.start()), f"{match.group()}...) opens a stream that does not wait for the trainer; expected {instead}")
+
+
 def cuda_findings(file, text):
     for path, quoted, line in includes(text):
         if not quoted and CUDA_INCLUDE.match(path):
@@ -90,6 +100,7 @@ def findings(texts, build):
                 found += pure_findings(file, text)
             if file.startswith("impl/protocol/"):
                 found += proved_findings(file, text)
+                found += ordered_findings(file, text)
             if not file.startswith(CUDA_FOLDERS):
                 found += cuda_findings(file, text)
         if file.endswith((".h", ".cuh")):

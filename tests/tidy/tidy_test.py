@@ -114,6 +114,13 @@ class Tidy(unittest.TestCase):
             with self.subTest(file=file):
                 self.assertEqual(tidy({"impl/protocol/CMakeLists.txt": library.format(file), f"impl/protocol/{file}": call + "\n"}), (0, []))
 
+    def test_reports_streams_that_do_not_come_after_the_trainer(self):
+        library = "holdfast_library(NAME protocol SOURCES {0} USES port)\n"
+        call = "auto stream = env.device.create_stream();\n"
+        self.only({"impl/protocol/CMakeLists.txt": library.format("save.cc"), "impl/protocol/save.cc": call}, "impl/protocol/save.cc:1: ",
+                  "opens a stream that does not wait for the trainer")
+        self.assertEqual(tidy({"impl/protocol/CMakeLists.txt": library.format("trainer_work.cc"), "impl/protocol/trainer_work.cc": call}), (0, []))
+
     def test_allows_what_only_looks_banned(self):
         for line in ["clock.time(1);", "int runtime(int);", "// std::mutex", "/* thread_local\n */", 'auto s = R"(std::mutex)";', "double wall_time (int);"]:
             with self.subTest(line):

@@ -55,6 +55,8 @@ class Device final : public CudaDevice {
   Site site(port::StreamId stream = {}) { return {ordinal_, stream, {}, &lost_}; }
   Stream& stream(port::StreamId id);
   Event& event(port::EventId id);
+  /// Of the stream that it was recorded on, with what is under way of that which it stands for.
+  Site site(const Event& event) const;
   Status enter(OnDevice& here);
   /// One poll: true when the event is complete.
   Result<bool> query(port::EventId id);
@@ -100,6 +102,12 @@ Event& Device::event(port::EventId id) {
   const auto found = events_.find(id);
   CHECK(found != events_.end(), "event {} is not open on device {}", id.value, ordinal_);
   return found->second;
+}
+
+Site Device::site(const Event& event) const {
+  Site site = event.site;
+  if (const auto on = streams_.find(site.stream); on != streams_.end()) site.under_way = on->second->under_way(event.operation);
+  return site;
 }
 
 Status Device::enter(OnDevice& here) {
@@ -197,6 +205,7 @@ Status Device::stage(const port::StageItem& item, const std::shared_ptr<void>& o
   if (destination.empty() && !digest) return {};
   OnDevice here;
   if (MUTATE("cuda.device_not_set", true, digest == nullptr)) TRY(enter(here));
+  TRY(on.check_not_capturing());
   on.begin(fmt::format("stage of {} bytes", source.bytes()), owner);
   if (source.kind == MemoryKind::host || source.bytes() == 0) {
     return on.run_on_host([item] { pack_and_digest(item.source, item.box, item.shape, item.dtype, item.destination, item.digest); });
@@ -232,6 +241,7 @@ Status Device::unstage(const port::UnstageItem& item, std::shared_ptr<const void
   if (source.bytes() == 0 && !digest) return {};
   OnDevice here;
   TRY(enter(here));
+  TRY(on.check_not_capturing());
   const bool by_host = destination.kind == MemoryKind::host || source.bytes() == 0;
   StridedBlock from = source;
   if (!by_host) from = TRY(pack(source, on.site(), owner));
@@ -278,9 +288,13 @@ Result<DigestSlot> Device::take_slot(const Site& site) {
 
 Result<port::EventId> Device::record(port::StreamId id) {
   const std::lock_guard lock(mutex_);
-  Stream& on = stream(id);
+  const auto found = streams_.find(id);  // a user may have named it
+  if (found == streams_.end())
+    return fail(ErrorCode::invalid_argument, "record an event: stream {} is not open on device {}", id.value, ordinal_);
+  Stream& on = *found->second;
   OnDevice here;
   TRY(enter(here));
+  TRY(on.check_not_capturing());
   OwnedEvent recorded = TRY(create_event(on.site()));
   TRY(called(cudaEventRecord(recorded.get(), on.handle()), on.site(), "cudaEventRecord"));
   const port::EventId event_id{next_id_++};
@@ -303,6 +317,7 @@ Status Device::wait(port::StreamId id, port::EventId event_id) {
   Stream& on = stream(id);
   OnDevice here;
   TRY(enter(here));
+  TRY(on.check_not_capturing());
   cudaEvent_t recorded = event(event_id).owned.get();
   const cudaError_t code = MUTATE("cuda.skip_wait", cudaStreamWaitEvent(on.handle(), recorded, 0), cudaSuccess);
   return called(code, on.site(), "cudaStreamWaitEvent");
@@ -318,7 +333,7 @@ Result<bool> Device::query(port::EventId id) {
   const cudaError_t code = cudaEventQuery(queried.owned.get());
   if (code == cudaErrorNotReady) return false;
   if (MUTATE("cuda.unchecked_failure", code != cudaSuccess, code != cudaSuccess && !loses_device(code)))
-    return fail(runtime_error(code, "cudaEventQuery", queried.site));
+    return fail(runtime_error(code, "cudaEventQuery", site(queried)));
   end_operations(queried, ended);
   return true;
 }
@@ -328,9 +343,9 @@ Status Device::synchronize(port::EventId id, port::Deadline deadline) {
     const port::TimePoint now = clock_.now();
     if (now >= deadline.at) {
       const std::lock_guard lock(mutex_);
-      const Site& at = event(id).site;
-      return fail(ErrorCode::timeout, "event {} on device {}, stream {} is not complete at the deadline (last on this stream: {})",
-                  id.value, ordinal_, at.stream.value, at.latest.empty() ? "nothing" : at.latest);
+      const Site at = site(event(id));
+      return fail(ErrorCode::timeout, "event {} on device {}, stream {} is not complete at the deadline (under way on this stream: {})",
+                  id.value, ordinal_, at.stream.value, at.under_way.empty() ? "nothing" : at.under_way);
     }
     clock_.sleep_until(std::min(now + pause, deadline.at));
   }

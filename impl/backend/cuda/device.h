@@ -10,8 +10,15 @@
 namespace holdfast::backend {
 
 /// May be called from any thread; each call selects the device and puts the caller's choice back. A stream or an event that is not open
-/// is a CHECK. Buffers may outlive the device. Streams do not synchronise with CUDA's default stream. The destructor waits for the work on
-/// the device's streams, since staging areas of its own are in use until then.
+/// is a CHECK, but for record(), whose stream a user may have named: invalid_argument. Buffers may outlive the device. Its own streams do not synchronise with CUDA's
+/// default stream. The destructor waits for the work on the device's streams, since staging areas of its own are in use until then.
+///
+/// Capture of CUDA graphs, by whatever thread: each call lets its thread do what a capture in global mode forbids to all (cudaThreadExchangeStreamCaptureMode), and puts the
+/// mode back, so that saving neither fails nor spoils a capture. Work on a stream of the caller's that is capturing is refused with invalid_argument: it would
+/// become a part of the graph. So is work on the legacy default stream while a stream that synchronises with it is capturing. Either capture goes on.
+///
+/// Memory: whatever the device can read and write. What is usable only in the order of a stream (cudaMallocAsync) is used in that order by who waits for an event of that stream
+/// (SaveOptions::after); a tensor may lie across several physical mappings of a virtual address range.
 ///
 /// allocate_staging: pages on the NUMA node nearest to the GPU, huge where they can be, touched and then pinned; that takes longer than to fill them, so whoever needs
 /// staging again keeps it (StagingPool).
@@ -24,11 +31,15 @@ namespace holdfast::backend {
 /// synchronize: polls, sleeping through the clock, 20 us at first and at most 1 ms.
 ///
 /// Errors name the call, the device and the stream: "cudaMemcpyAsync(4096 bytes) on device 0, stream 3: out of memory". Some failures lose
-/// the device to the process; the first says which work on its stream came last, and every later call repeats it.
+/// the device to the process. The first then names the work that was under way on its stream, of an event the work that it stands for; every later call repeats it.
 class CudaDevice : public port::Device {
  public:
-  /// Makes a cudaStream_t of the caller's usable here, for instance to wait for training's work. It stays the caller's: destroy_stream only
-  /// forgets it. It must outlive that call and this device.
+  /// Makes a cudaStream_t of the caller's usable here, as SaveOptions::after, LoadOptions::after or TransferOptions::after, for one call or for many:
+  ///   const port::StreamId trainer = device->view_stream(stream).value();  // PyTorch: at::cuda::getCurrentCUDAStream().stream()
+  ///   checkpoints.async_save(state, {.step = step, .after = trainer});     // reads the tensors after what `stream` has been given so far
+  /// Any stream of this device: blocking or not; null, or cudaStreamLegacy, for the legacy default stream; cudaStreamPerThread, which is another one on each thread that uses
+  /// the view; who gives it work destroys the view on the same thread. (Null is the legacy one also for code compiled with per-thread default streams: that passes cudaStreamPerThread.)
+  /// It stays the caller's: destroy_stream only forgets it. It must outlive that call and this device. Waits for nothing.
   virtual Result<port::StreamId> view_stream(void* cuda_stream) = 0;
 };
 

@@ -27,17 +27,22 @@ bool means_no_gpu(cudaError_t code) {
 
 Error runtime_error(cudaError_t code, std::string_view call, const Site& site) {
   (void)cudaGetLastError();
-  const ErrorCode meaning = code == cudaErrorMemoryAllocation ? ErrorCode::out_of_memory : ErrorCode::io_error;
+  ErrorCode meaning = ErrorCode::io_error;
+  if (code == cudaErrorMemoryAllocation) meaning = ErrorCode::out_of_memory;
+  if (code == cudaErrorInvalidResourceHandle) meaning = ErrorCode::invalid_argument;  // a stream that a user gave, of another device
   const std::string where = site.stream.value < 0 ? "" : fmt::format(", stream {}", site.stream.value);
   Error result = error(meaning, "{} on device {}{}: {}", call, site.device, where, cudaGetErrorString(code));
   if (!loses_device(code)) return result;
   result.message += "; work enqueued earlier lost the device to this process";
-  if (!site.latest.empty()) result.message += fmt::format(" (last on this stream: {})", site.latest);
+  if (!site.under_way.empty()) result.message += fmt::format(" (under way on this stream: {})", site.under_way);
   if (site.lost != nullptr && site.lost->empty()) *site.lost = result.message;
   return result;
 }
 
 Status OnDevice::enter(const Site& site) {
+  // Gives the mode before, perhaps also with an error, which may tell of earlier work. Where it did not, the mode is not put back either.
+  const cudaError_t relaxed = MUTATE("cuda.capture_mode_kept", cudaThreadExchangeStreamCaptureMode(&previous_mode_), cudaSuccess);
+  TRY(called(relaxed, site, "cudaThreadExchangeStreamCaptureMode"));
   int current = -1;
   TRY(called(cudaGetDevice(&current), site, "cudaGetDevice"));
   if (current == site.device) return {};
@@ -47,6 +52,7 @@ Status OnDevice::enter(const Site& site) {
 
 OnDevice::~OnDevice() {
   if (previous_ >= 0) (void)cudaSetDevice(previous_);
+  if (previous_mode_ != cudaStreamCaptureModeRelaxed) (void)cudaThreadExchangeStreamCaptureMode(&previous_mode_);
 }
 
 namespace {

@@ -20,7 +20,7 @@ bool means_no_gpu(cudaError_t code);
 struct Site {
   int device = 0;
   port::StreamId stream = {};
-  std::string latest = {};      ///< what the stream was given last
+  std::string under_way = {};   ///< what the stream was given last, and may not have ended
   std::string* lost = nullptr;  ///< gets the first error that lost the device
 };
 
@@ -34,7 +34,8 @@ Status called(cudaError_t code, const Site& site, fmt::format_string<Args...> ca
   return fail(runtime_error(code, fmt::format(call, std::forward<Args>(args)...), site));
 }
 
-/// Makes a device the current one while it lives.
+/// While it lives, a device is the current one, and this thread may do what CUDA forbids while some thread captures a graph, such as to allocate, to wait or to poll: a
+/// call that is forbidden fails and spoils the capture, and nothing of ours belongs to anybody's graph.
 class OnDevice {
  public:
   OnDevice() = default;
@@ -46,6 +47,7 @@ class OnDevice {
 
  private:
   int previous_ = -1;
+  cudaStreamCaptureMode previous_mode_ = cudaStreamCaptureModeRelaxed;
 };
 
 /// Deleters. A failure to release is ignored: it can only repeat what an earlier call reported.

@@ -43,8 +43,7 @@ Result<std::unique_ptr<Stream>> Stream::view(const Site& site, cudaStream_t hand
 }
 
 void Stream::begin(std::string name, std::shared_ptr<const void> owner) {
-  site_.latest = std::move(name);
-  operations_.push_back({++latest_, std::move(owner), {}, {}});
+  operations_.push_back({++latest_, std::move(name), false, std::move(owner), {}, {}});
 }
 
 std::vector<Operation> Stream::take_ended(std::uint64_t latest) {
@@ -55,8 +54,45 @@ std::vector<Operation> Stream::take_ended(std::uint64_t latest) {
   return ended;
 }
 
+Site Stream::site() const {
+  Site site = site_;
+  site.under_way = under_way(latest_);
+  return site;
+}
+
+std::string Stream::under_way(std::uint64_t latest) const {
+  constexpr std::size_t named_max = 3;
+  const std::uint64_t first = latest_ + 1 - operations_.size();  // their numbers have no gaps
+  std::size_t before = latest < first ? 0 : static_cast<std::size_t>(latest + 1 - first);
+  std::vector<std::string_view> names;
+  while (before > 0 && names.size() < named_max) {
+    const Operation& operation = operations_[--before];
+    if (operation.begun) names.push_back(operation.name);
+  }
+  std::ranges::reverse(names);
+  return fmt::format("{}{}", fmt::join(names, ", "), before == 0 ? "" : fmt::format(" and {} before", before));
+}
+
+Status Stream::check_not_capturing() const {
+  if (owned_ || MUTATE("cuda.capture_unchecked", false, true)) return {};
+  cudaStreamCaptureStatus status = cudaStreamCaptureStatusNone;
+  const cudaError_t code = cudaStreamIsCapturing(handle_, &status);
+  if (code == cudaErrorStreamCaptureImplicit) {
+    (void)cudaGetLastError();
+    return fail(
+        ErrorCode::invalid_argument,
+        "device {}, stream {}: the legacy default stream, while a stream that synchronises with it is capturing a graph; expected the "
+        "capture to have ended",
+        site_.device, site_.stream.value);
+  }
+  TRY(called(code, site_, "cudaStreamIsCapturing"));
+  if (status == cudaStreamCaptureStatusNone) return {};
+  return fail(ErrorCode::invalid_argument, "device {}, stream {}: the caller's stream is capturing a graph; expected one that is not",
+              site_.device, site_.stream.value);
+}
+
 Status Stream::copy(const void* from, void* to, std::size_t bytes) {
-  return called(cudaMemcpyAsync(to, from, bytes, cudaMemcpyDefault, handle_), site_, "cudaMemcpyAsync({} bytes)", bytes);
+  return part(cudaMemcpyAsync(to, from, bytes, cudaMemcpyDefault, handle_), "cudaMemcpyAsync({} bytes)", bytes);
 }
 
 Result<char*> Stream::area(std::size_t bytes) {
@@ -68,9 +104,9 @@ Result<char*> Stream::area(std::size_t bytes) {
 }
 
 Status Stream::launch(Kernel kernel, std::uint32_t blocks, void* arguments) {
-  return called(cudaLaunchKernel(kernel_function(kernel), dim3(blocks), dim3(block_threads), &arguments, 0,
-                                 MUTATE("cuda.wrong_stream", handle_, nullptr)),
-                site_, "cudaLaunchKernel({}, {} blocks)", kernel_name(kernel), blocks);
+  return part(cudaLaunchKernel(kernel_function(kernel), dim3(blocks), dim3(block_threads), &arguments, 0,
+                               MUTATE("cuda.wrong_stream", handle_, nullptr)),
+              "cudaLaunchKernel({}, {} blocks)", kernel_name(kernel), blocks);
 }
 
 Status Stream::launch_pack(Kernel kernel, const Slab& slab, std::byte* strided, char* packed) {
@@ -90,8 +126,8 @@ Status Stream::gather(const Dimensions& region, std::byte* strided, std::byte* p
   if (is_rows(region)) {
     const auto rows = static_cast<std::size_t>(region[0].size), width = static_cast<std::size_t>(region[1].size);
     const auto pitch = MUTATE("cuda.wrong_pitch", static_cast<std::size_t>(region[0].stride_bytes), width);
-    return called(cudaMemcpy2DAsync(packed, width, strided, pitch, width, rows, cudaMemcpyDefault, handle_), site_,
-                  "cudaMemcpy2DAsync({} rows of {} bytes)", rows, width);
+    return part(cudaMemcpy2DAsync(packed, width, strided, pitch, width, rows, cudaMemcpyDefault, handle_),
+                "cudaMemcpy2DAsync({} rows of {} bytes)", rows, width);
   }
   char* packed_area = TRY(area(std::min(bytes, area_bytes_max)));
   for (const Slab& slab : slabs(region, area_bytes_max)) {
@@ -107,8 +143,8 @@ Status Stream::scatter(const Dimensions& region, std::byte* strided, const std::
   if (is_rows(region)) {
     const auto rows = static_cast<std::size_t>(region[0].size), width = static_cast<std::size_t>(region[1].size);
     const auto pitch = static_cast<std::size_t>(region[0].stride_bytes);
-    return called(cudaMemcpy2DAsync(strided, pitch, packed, width, width, rows, cudaMemcpyDefault, handle_), site_,
-                  "cudaMemcpy2DAsync({} rows of {} bytes)", rows, width);
+    return part(cudaMemcpy2DAsync(strided, pitch, packed, width, width, rows, cudaMemcpyDefault, handle_),
+                "cudaMemcpy2DAsync({} rows of {} bytes)", rows, width);
   }
   char* packed_area = TRY(area(std::min(bytes, area_bytes_max)));
   for (const Slab& slab : slabs(region, area_bytes_max)) {
@@ -122,7 +158,7 @@ Status Stream::digest(const Dimensions& region, const std::byte* data, std::uint
                       const std::uint64_t* keys, DigestSlot slot) {
   operations_.back().slot = slot;
   const cudaError_t cleared = MUTATE("cuda.lanes_not_cleared", cudaMemsetAsync(slot.lanes, 0, sizeof(TensorDigest), handle_), cudaSuccess);
-  TRY(called(cleared, site_, "cudaMemsetAsync({} bytes)", sizeof(TensorDigest)));
+  TRY(part(cleared, "cudaMemsetAsync({} bytes)", sizeof(TensorDigest)));
   for (const Slab& slab : slabs(region, digest_units_max)) {
     DigestArguments arguments{};
     arguments.walk = make_walk(slab.dimensions);
@@ -146,12 +182,12 @@ Status Stream::run_on_host(std::function<void()> work) {
   std::function<void()>& kept = operations_.back().host_work;  // a deque moves nothing while its ends come and go
   kept = std::move(work);
   const auto run = [](void* argument) { (*static_cast<std::function<void()>*>(argument))(); };
-  return called(cudaLaunchHostFunc(handle_, run, &kept), site_, "cudaLaunchHostFunc");
+  return part(cudaLaunchHostFunc(handle_, run, &kept), "cudaLaunchHostFunc");
 }
 
 void Stream::close() {
   closed_ = true;
-  if (!operations_.empty()) fenced_ = cudaEventRecord(fence_.get(), handle_) == cudaSuccess;
+  if (!operations_.empty() && check_not_capturing()) fenced_ = cudaEventRecord(fence_.get(), handle_) == cudaSuccess;
   owned_.reset();
 }
 
@@ -167,9 +203,9 @@ Area Stream::take_area() {
 void Stream::drain() {
   if (operations_.empty()) return;
   cudaError_t waited = cudaErrorUnknown;
-  if (!closed_) {
+  if (!closed_ && check_not_capturing()) {
     waited = cudaStreamSynchronize(handle_);
-  } else if (fenced_) {
+  } else if (closed_ && fenced_) {
     waited = cudaEventSynchronize(fence_.get());
   }
   if (waited != cudaSuccess) (void)cudaDeviceSynchronize();

@@ -22,6 +22,8 @@ struct DigestSlot {
 /// An operation that may still be running, and what must live until it has ended.
 struct Operation {
   std::uint64_t number = 0;
+  std::string name;
+  bool begun = false;  ///< something of it was enqueued
   std::shared_ptr<const void> owner;
   std::function<void()> host_work;
   DigestSlot slot;
@@ -37,14 +39,20 @@ class Stream {
  public:
   /// A stream of our own, with an area that another stream left, or none. Errors: io_error.
   static Result<std::unique_ptr<Stream>> create(const Site& site, Area area);
-  /// A view of the caller's.
+  /// A view of the caller's, which may be one of CUDA's default streams.
   static Result<std::unique_ptr<Stream>> view(const Site& site, cudaStream_t stream);
+
+  /// Errors: invalid_argument while a graph is captured that work on this stream would become a part of or, on the legacy default stream, would come after. The
+  /// capture goes on.
+  Status check_not_capturing() const;
 
   /// The next calls are parts of a new operation, `name` in messages.
   void begin(std::string name, std::shared_ptr<const void> owner);
   std::uint64_t latest_operation() const { return latest_; }
   /// Takes the operations up to number `latest`, which the caller knows to have ended.
   std::vector<Operation> take_ended(std::uint64_t latest);
+  /// Of the operations up to number `latest`, those that may not have ended, the last ones by name: where work has failed, it was one of these.
+  std::string under_way(std::uint64_t latest) const;
 
   // Parts of an operation. Sizes are not 0. After an error the operation stays under way: its parts before the error run.
   Status copy(const void* from, void* to, std::size_t bytes);
@@ -67,10 +75,17 @@ class Stream {
   void drain();
 
   cudaStream_t handle() const { return handle_; }
-  const Site& site() const { return site_; }
+  Site site() const;  ///< with what is under way
 
  private:
   Stream(const Site& site, OwnedEvent fence) : site_(site), fence_(std::move(fence)) {}
+  /// What became of a call that is a part of the latest operation. An error says what is under way.
+  template <typename... Args>
+  Status part(cudaError_t code, fmt::format_string<Args...> call, Args&&... args) {
+    if (code != cudaSuccess) return called(code, site(), call, std::forward<Args>(args)...);
+    operations_.back().begun = true;
+    return {};
+  }
   Result<char*> area(std::size_t bytes);
   Status launch(Kernel kernel, std::uint32_t blocks, void* arguments);
   Status launch_pack(Kernel kernel, const Slab& slab, std::byte* strided, char* packed);

@@ -173,9 +173,10 @@ Status HostDevice::unstage(std::span<const port::UnstageItem> items, std::shared
 
 Result<port::EventId> HostDevice::record(port::StreamId id) {
   const std::scoped_lock lock(streams_->mutex);
-  const std::shared_ptr<Streams::Stream>& stream = streams_->find(id);
+  const auto stream = streams_->streams.find(id);  // a user may have named it
+  if (stream == streams_->streams.end()) return fail(ErrorCode::invalid_argument, "record an event: stream {} is not open", id.value);
   const port::EventId event{streams_->next++};
-  streams_->events[event] = {stream, stream->enqueued};
+  streams_->events[event] = {stream->second, stream->second->enqueued};
   return event;
 }
 

@@ -23,7 +23,7 @@ struct HostDeviceOptions {
 
 /// May be called from any thread. Memory starts on a 4096-byte boundary; staging is touched once, so that no copy pays for page faults; in
 /// lazy mode it is filled with 0xDB, so that a read before its event shows. Device memory is host memory and says so (MemoryKind::host);
-/// blocks of either kind are taken. A stream or an event that is not open is a CHECK. Buffers may outlive the device.
+/// blocks of either kind are taken. A stream or an event that is not open is a CHECK, but for record(): invalid_argument. Buffers may outlive the device.
 class HostDevice : public port::Device {
  public:
   explicit HostDevice(HostDeviceOptions options = {});

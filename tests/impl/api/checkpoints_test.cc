@@ -7,6 +7,7 @@
 
 #include "impl/api/holdfast.h"
 #include "impl/backend/decorators/faulty_storage.h"
+#include "impl/backend/host/device.h"
 #include "impl/backend/posix/posix_storage.h"
 #include "tests/impl/backend/temporary_directory.h"
 
@@ -87,6 +88,45 @@ TEST(Checkpoints, TransferFromThreeRanksToTwoOfThem) {
        })) {
     EXPECT_TRUE(result) << result.error().message;
   }
+}
+
+TEST(Checkpoints, OnADeviceOfTheCallersOwnComeAfterTheTrainersStream) {
+  const test::TemporaryDirectory directory;
+  const auto job = Job::alone();
+  auto lazy = std::make_unique<backend::HostDevice>(backend::HostDeviceOptions{.streams = backend::StreamMode::lazy});
+  port::Device& device = *lazy;
+  job->use_device(std::move(lazy));
+  auto checkpoints = *Checkpoints::open(*job, directory.path());
+  Trainer trainer(Rank{0}, 1, 0);
+  const auto rows = packed_block(reinterpret_cast<std::byte*>(trainer.rows.data()), {12}, 1);
+  const auto give = [&](std::uint8_t first, port::StreamId stream) {
+    const Trainer given(Rank{0}, 1, first);
+    const auto values = std::make_shared<Bytes>(to_bytes(std::as_bytes(std::span(given.rows))));
+    return device.copy_in(*values, values, rows, stream);
+  };
+  const port::StreamId stream = device.create_stream().value();
+  ASSERT_TRUE(give(10, stream));
+  EXPECT_EQ(trainer.rows, Trainer(Rank{0}, 1, 0).rows) << "the trainer's stream is behind";
+  ASSERT_TRUE(checkpoints->save(trainer.state, {.step = Step{1}, .after = stream}));
+  ASSERT_TRUE(give(20, stream));
+  auto pending = checkpoints->async_save(trainer.state, {.step = Step{2}, .after = stream});
+  ASSERT_TRUE(pending);
+  ASSERT_TRUE(give(30, stream));
+  EXPECT_TRUE(pending->wait(job->clock().after(std::chrono::seconds(60))).value());
+  for (const auto& [directory_name, first] : {std::pair("step-1.a1", 10), std::pair("step-2.a2", 20)}) {
+    const auto loaded = checkpoints->load(trainer.state, {.directory = directory_name, .after = stream});
+    ASSERT_TRUE(loaded) << to_string(loaded.error());
+    EXPECT_EQ(trainer.rows, Trainer(Rank{0}, 1, static_cast<std::uint8_t>(first)).rows);
+  }
+  device.destroy_stream(stream);
+  const auto refused = checkpoints->save(trainer.state, {.step = Step{3}, .after = stream});
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().step, "plan");
+  EXPECT_EQ(to_error(refused.error()).code, ErrorCode::invalid_argument);
+  EXPECT_NE(to_string(refused.error())
+                .find(fmt::format("come after the work on the trainer's stream: record an event: stream {} is not open", stream.value)),
+            std::string::npos)
+      << to_string(refused.error());
 }
 
 TEST(Checkpoints, TellNoneFromNoneIntact) {

@@ -35,7 +35,7 @@ class DeviceSnapshot : public testing::Test {
     device = std::make_unique<backend::HostDevice>(backend::HostDeviceOptions{.memory_bytes_max = bytes});
     env.emplace(port::Env{world.net(Rank{0}), world.data(Rank{0}), *storage, *device, clock, tasks});
     pool.emplace(*device, tasks);
-    stager.emplace(Stager::open(*env, clock.after(60s)).value());
+    stager.emplace(Stager::open(*env, {}, clock.after(60s)).value());
   }
   /// A tensor of so many bytes, all `value`.
   void add(std::int64_t bytes, std::byte value, MemoryKind kind = MemoryKind::device) {

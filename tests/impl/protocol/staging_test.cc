@@ -151,7 +151,7 @@ Sample sample() {
 TEST_F(Staging, HoweverTheDataIsCutItsBytesAndDigestsAreThoseOfTheWhole) {
   const Sample whole = sample();
   for (const std::size_t window : {std::size_t{8}, std::size_t{16}, std::size_t{104}, std::size_t{240}, whole.packed.size()}) {
-    Stager stager = Stager::open(env, soon()).value();
+    Stager stager = Stager::open(env, {}, soon()).value();
     SegmentDigests digests;
     Bytes staged(whole.packed.size());
     for (std::size_t at = 0; at < staged.size(); at += window) {
@@ -186,7 +186,7 @@ TEST_F(Staging, PlacesTheSameBytesAloneAndInTwoTasks) {
       parts.push_back({packed_block(sources[i].data(), sizes[i], 1), whole(sizes[i]), sizes[i], DType::u8,
                        packed_block(destinations[i].data(), sizes[i], 1)});
     }
-    ASSERT_TRUE(upload(env, parts, nullptr, alone, soon()));
+    ASSERT_TRUE(upload(env, {}, parts, nullptr, alone, soon()));
     EXPECT_EQ(destinations, sources) << alone;
   }
 }

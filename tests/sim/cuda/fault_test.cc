@@ -109,7 +109,7 @@ TEST(CudaFaults, AnAsynchronousFailureIsTheWorksAndNotTheNextCalls) {
   ASSERT_FALSE(failed);
   const std::string first = fmt::format(
       "cudaEventQuery on device 0, stream {}: an illegal memory access was encountered; work enqueued earlier lost the device to "
-      "this process (last on this stream: stage of 4096 bytes)",
+      "this process (under way on this stream: stage of 4096 bytes)",
       stream.value);
   EXPECT_EQ(failed.error(), error(ErrorCode::io_error, "{}", first));
   EXPECT_EQ(staging.bytes[0], std::byte{0xDB}) << "the copy never ran";
