@@ -255,7 +255,7 @@ Status upload(const port::Env& env, const TrainerWork& after, std::vector<Upload
   std::array<std::vector<Upload>, 2> cut = halves(parts, bytes);
   auto promise = std::make_shared<port::Promise<void>>(env.tasks.make_monitor());
   port::Future<void> other = promise->future();
-  auto place = [promise = std::move(promise), env, after, half = std::move(cut[1]), owner, deadline]() mutable {
+  auto place = [promise = std::move(promise), env, after = TrainerWork(after), half = std::move(cut[1]), owner, deadline]() mutable {
     const Status placed = upload_here(env, std::exchange(after, {}), half, std::move(owner), deadline);
     promise->set(placed);  // who hears of it may count the memory that is left
   };
