@@ -24,6 +24,7 @@ std::vector<const WriteItem*> written_by_others(const SavePlan& held, const Save
 
 Status enqueue(port::Device& device, SavePlanner& planner, const std::vector<const WriteItem*>& items,
                const std::shared_ptr<std::vector<TensorDigest>>& digests, port::StreamId stream) {
+  std::vector<port::StageItem> digested;
   for (std::size_t i = 0; i < items.size(); ++i) {
     const WriteItem& item = *items[i];
     const SavePlanner::Data source = TRY(planner.resolve_data(item));
@@ -32,9 +33,9 @@ Status enqueue(port::Device& device, SavePlanner& planner, const std::vector<con
       return fail(ErrorCode::invalid_argument, "compare replicas of {}: the planner's data is not a block of the item's size",
                   to_string(item.index));
     }
-    TRY(device.digest(*block, item.chunk, item.shape, item.dtype, &(*digests)[i], digests, stream));
+    digested.push_back({*block, item.chunk, item.shape, item.dtype, {}, &(*digests)[i]});
   }
-  return {};
+  return device.stage(digested, digests, stream);
 }
 
 }  // namespace

@@ -50,6 +50,7 @@ const std::vector<Mutant>& mutants() {
       {"cuda.lanes_not_cleared", "a digest adds up in memory that is not cleared", "S4", "round-trip", {"simgpu"}},
       {"cuda.digest_read_early", "a digest is read before the device has brought it", "S4", "round-trip", {"simgpu"}},
       {"cuda.device_not_set", "a copy out with a digest goes to whatever device is the current one", "S6", "round-trip", {"simgpu"}},
+      {"cuda.batch_wrong_item", "the digests of a batch are given to its blocks in another order", "S4", "round-trip", {"simgpu"}},
       {"cuda.event_leaked", "events are not destroyed", "L4", "round-trip", {"simgpu"}},
       {"cuda.unchecked_failure", "work that was lost with its device counts as done", "A1", "device-faults", {"simgpu"}},
       {"cuda.skip_poll", "the host does not wait for the event behind a copy", "S6", "round-trip", {"simgpu"}},

@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cstring>
 #include <iterator>
 #include <utility>
@@ -242,6 +243,7 @@ void Memory::add_leaks(std::map<std::uint64_t, std::string>& leaks) const {
 Opened::Opened(const Memory& memory, const std::vector<Access>& accesses) {
   for (const Access& access : accesses) {
     for (const Allocation* held : memory.device_memory(access)) {
+      if (std::ranges::find(opened_, held) != opened_.end()) continue;
       trap(*held, false);
       opened_.push_back(held);
     }

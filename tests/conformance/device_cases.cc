@@ -168,6 +168,106 @@ Status streams_wait_for_events(Device& device, Clock& clock) {
   return {};
 }
 
+/// Blocks of a tensor's columns and rows, some empty, some only digested, side by side or apart on the other side: out in one call, and in again in
+/// one, they are what they would have been one by one.
+Status batches_are_their_blocks_one_by_one(Device& device, Clock& clock) {
+  constexpr std::int64_t rows = 12, columns = 33;
+  const StreamId stream = TRY(device.create_stream());
+  const Dims shape{rows, columns};
+  for (const DType dtype : {DType::u8, DType::bf16, DType::f32, DType::c128}) {
+    for (const std::size_t gap : {0, 48}) {
+      const std::uint32_t element = size_bytes(dtype);
+      const std::size_t bytes = rows * columns * element;
+      const Buffer memory = TRY(device.allocate_device(bytes)), again = TRY(device.allocate_device(bytes));
+      const Buffer up = TRY(device.allocate_staging(bytes)), back = TRY(device.allocate_staging(bytes));
+      const Buffer between = TRY(device.allocate_staging(2 * bytes + 64 * gap));
+      fill(up.bytes, 3);
+      fill(between.bytes, 1);
+      const auto whole = [&](const Buffer& buffer) { return packed_block(buffer.bytes.data(), shape, element, buffer.kind); };
+      TRY(device.copy_in(up.bytes, up.owner, whole(memory), stream));
+      TRY(device.copy_in(up.bytes, up.owner, whole(again), stream));
+      std::vector<Box> boxes;
+      for (std::int64_t row = 0; row < rows; row += 2) boxes.push_back({{row, 0}, {2, row % 4 == 0 ? columns : 7}});
+      for (std::int64_t row = 0; row < rows; ++row) boxes.push_back({{row, row}, {1, row % 5}});
+      const auto digests = std::make_shared<std::vector<TensorDigest>>(2 * boxes.size());
+      std::vector<port::StageItem> out;
+      std::vector<port::UnstageItem> in;
+      Bytes expected(between.bytes.begin(), between.bytes.end());
+      std::size_t at = 0;
+      for (std::size_t i = 0; i < boxes.size(); ++i) {
+        const Box& box = boxes[i];
+        const StridedBlock source = narrow(whole(memory), box.offset, box.size), model = narrow(whole(up), box.offset, box.size);
+        const bool moves = i % 3 != 2;  // the rows that are narrow overlap rows that are wide: these come back alone
+        const ByteSpan packed = moves ? between.bytes.subspan(at, source.bytes()) : ByteSpan();
+        out.push_back({source, box, shape, dtype, packed, &(*digests)[i]});
+        if (!moves) continue;
+        copy_block(model, packed_block(expected.data() + at, box.size, element));
+        if (i < rows / 2) {
+          in.push_back({packed_block(packed.data(), box.size, element), box, shape, dtype, narrow(whole(again), box.offset, box.size),
+                        &(*digests)[boxes.size() + i]});
+        }
+        at += source.bytes() + gap;
+      }
+      const auto kept = std::make_shared<std::pair<std::shared_ptr<void>, std::shared_ptr<void>>>(between.owner, digests);
+      TRY(device.stage(out, kept, stream));
+      TRY(device.unstage(in, kept, stream));
+      TRY(device.copy_out(whole(again), back.bytes, back.owner, stream));
+      TRY(finish(device, clock, stream));
+      TRY(expect(std::ranges::equal(expected, between.bytes), "stage to pack each block as copy_block does, and to write nothing between"));
+      TRY(expect(std::ranges::equal(up.bytes, back.bytes), "unstage to put each block back where it was"));
+      for (std::size_t i = 0; i < boxes.size(); ++i) {
+        const StridedBlock model = narrow(whole(up), boxes[i].offset, boxes[i].size);
+        const TensorDigest digest = tensor_digest(model, boxes[i], shape, dtype);
+        TRY(expect((*digests)[i] == digest, fmt::format("stage to digest block {} of {}", i, to_string(dtype))));
+        const bool came_back = i < rows / 2 && i % 3 != 2;
+        TRY(expect(!came_back || (*digests)[boxes.size() + i] == digest,
+                   fmt::format("unstage to digest block {} of {}", i, to_string(dtype))));
+      }
+    }
+  }
+  device.destroy_stream(stream);
+  return {};
+}
+
+/// From device memory to device memory and back, several blocks at once.
+Status batches_stay_on_the_device(Device& device, Clock& clock) {
+  constexpr std::int64_t rows = 9, columns = 20, bytes = rows * columns;
+  const StreamId stream = TRY(device.create_stream());
+  const Buffer memory = TRY(device.allocate_device(bytes)), packed = TRY(device.allocate_device(bytes)),
+               again = TRY(device.allocate_device(bytes));
+  const Buffer up = TRY(device.allocate_staging(bytes)), back = TRY(device.allocate_staging(bytes));
+  fill(up.bytes, 8);
+  const auto whole = [&](const Buffer& buffer) { return packed_block(buffer.bytes.data(), {rows, columns}, 1, buffer.kind); };
+  TRY(device.copy_in(up.bytes, up.owner, whole(memory), stream));
+  std::vector<port::StageItem> out;
+  std::vector<port::UnstageItem> in;
+  const auto digests = std::make_shared<std::vector<TensorDigest>>(4);
+  for (std::int64_t i = 0; i < 4; ++i) {
+    const Box box{{0, 5 * i}, {rows, 5}};
+    const ByteSpan part = packed.bytes.subspan(static_cast<std::size_t>(i * rows * 5), rows * 5);
+    out.push_back({.source = narrow(whole(memory), box.offset, box.size), .destination = part});
+    in.push_back({packed_block(part.data(), box.size, 1, packed.kind),
+                  box,
+                  {rows, columns},
+                  DType::u8,
+                  narrow(whole(again), box.offset, box.size),
+                  &(*digests)[static_cast<std::size_t>(i)]});
+  }
+  TRY(device.stage(out, packed.owner, stream));
+  TRY(device.unstage(in, digests, stream));
+  TRY(device.copy_out(whole(again), back.bytes, back.owner, stream));
+  TRY(finish(device, clock, stream));
+  TRY(expect(std::ranges::equal(up.bytes, back.bytes), "what went through device memory to be what it was"));
+  for (std::int64_t i = 0; i < 4; ++i) {
+    const Box box{{0, 5 * i}, {rows, 5}};
+    TRY(expect(
+        (*digests)[static_cast<std::size_t>(i)] == tensor_digest(narrow(whole(up), box.offset, box.size), box, {rows, columns}, DType::u8),
+        "unstage to digest each block"));
+  }
+  device.destroy_stream(stream);
+  return {};
+}
+
 Status an_event_with_nothing_before_it_is_complete(Device& device, Clock& clock) {
   const StreamId stream = TRY(device.create_stream());
   TRY(finish(device, clock, stream));
@@ -194,6 +294,8 @@ constexpr DeviceCase cases[] = {
     {"CopiesStridedBlocks", copies_strided_blocks},
     {"RefusesUnequalSizes", refuses_unequal_sizes},
     {"StreamsWaitForEvents", streams_wait_for_events},
+    {"BatchesAreTheirBlocksOneByOne", batches_are_their_blocks_one_by_one},
+    {"BatchesStayOnTheDevice", batches_stay_on_the_device},
     {"AnEventWithNothingBeforeItIsComplete", an_event_with_nothing_before_it_is_complete},
     {"AllocationsAreApartAndWritable", allocations_are_apart_and_writable},
 };

@@ -5,8 +5,9 @@
 #include <mutex>
 #include <utility>
 
+#include "impl/backend/cuda/batch.h"
+#include "impl/backend/cuda/digest.cuh"
 #include "impl/backend/cuda/staging_memory.h"
-#include "impl/backend/cuda/stream.h"
 #include "impl/core/check.h"
 #include "impl/core/mutate.h"
 #include "impl/core/transfer.h"
@@ -15,15 +16,8 @@ namespace holdfast::backend {
 namespace cuda {
 namespace {
 
-constexpr std::size_t slots_per_page = 256;
 constexpr port::Duration poll_first = std::chrono::microseconds(20);
 constexpr port::Duration poll_longest = std::chrono::milliseconds(1);
-
-/// Memory of the digest slots.
-struct SlotPage {
-  DeviceMemory lanes;
-  PinnedMemory results;
-};
 
 struct Event {
   OwnedEvent owned;
@@ -62,10 +56,7 @@ class Device final : public CudaDevice {
   Result<bool> query(port::EventId id);
   /// Takes back what the work before a completed event no longer needs.
   void end_operations(const Event& completed, Ended& ended);
-  Status stage(const port::StageItem& item, const std::shared_ptr<void>& owner, Stream& on);
-  Status unstage(const port::UnstageItem& item, std::shared_ptr<const void> owner, Stream& on);
-  Status digest_on_device(Stream& on, const StridedBlock& block, const Box& box, const Dims& shape, DType dtype, TensorDigest* out);
-  Result<DigestSlot> take_slot(const Site& site);
+  Status check_digest(const StridedBlock& block, const Box& box, const Dims& shape, DType dtype) const;
   /// Drops the closed streams whose work has ended.
   void drop_closed(Ended& ended);
   void end(Ended operations, Ended& ended);
@@ -76,13 +67,13 @@ class Device final : public CudaDevice {
   std::mutex mutex_;  ///< over everything below; never held while sleeping
   std::string lost_;  ///< the error that lost the device
   DeviceMemory keys_;
-  std::vector<SlotPage> pages_;
-  std::vector<DigestSlot> free_slots_;
+  const std::shared_ptr<Allocations> allocations_ = std::make_shared<Allocations>();
+  BatchMemory batch_memory_;
   std::int64_t next_id_ = 0;
   std::map<port::EventId, Event> events_;
   std::map<port::StreamId, std::unique_ptr<Stream>> streams_;
   std::vector<std::unique_ptr<Stream>> closed_;  ///< with work under way
-  Area spare_area_;                              ///< of a closed stream, for the next
+  SpareAreas spare_;                             ///< of closed streams, for the next
 };
 
 Device::~Device() {
@@ -120,16 +111,14 @@ Result<port::Buffer> Device::allocate_staging(std::size_t bytes) {
   const std::lock_guard lock(mutex_);
   OnDevice here;
   TRY(enter(here));
-  std::shared_ptr<void> memory = TRY(pin(site(), std::move(pages)));
-  return port::Buffer{{static_cast<std::byte*>(memory.get()), bytes}, memory, MemoryKind::host};
+  return allocations_->hold(TRY(pin(site(), std::move(pages))), bytes, MemoryKind::host);
 }
 
 Result<port::Buffer> Device::allocate_device(std::size_t bytes) {
   const std::lock_guard lock(mutex_);
   OnDevice here;
   TRY(enter(here));
-  std::shared_ptr<void> memory = TRY(allocate_device_memory(site(), std::max(bytes, std::size_t{1})));
-  return port::Buffer{{static_cast<std::byte*>(memory.get()), bytes}, memory, MemoryKind::device};
+  return allocations_->hold(TRY(allocate_device_memory(site(), std::max(bytes, std::size_t{1}))), bytes, MemoryKind::device);
 }
 
 Result<port::StreamId> Device::create_stream() {
@@ -139,7 +128,7 @@ Result<port::StreamId> Device::create_stream() {
   TRY(enter(here));
   drop_closed(ended);
   const port::StreamId id{next_id_++};
-  streams_[id] = TRY(Stream::create(site(id), std::exchange(spare_area_, {})));
+  streams_[id] = TRY(Stream::create(site(id), std::exchange(spare_, {})));
   return id;
 }
 
@@ -166,8 +155,9 @@ void Device::drop_closed(Ended& ended) {
   std::erase_if(closed_, [&](auto& closed) {
     if (!closed->idle()) return false;
     end(closed->take_ended(closed->latest_operation()), ended);
-    Area area = closed->take_area();
-    if (area.bytes > spare_area_.bytes) spare_area_ = std::move(area);
+    SpareAreas spare = closed->take_areas();
+    if (spare.area.bytes > spare_.area.bytes) spare_.area = std::move(spare.area);
+    if (spare.bounce.bytes > spare_.bounce.bytes) spare_.bounce = std::move(spare.bounce);
     return true;
   });
 }
@@ -179,111 +169,84 @@ void Device::end_operations(const Event& completed, Ended& ended) {
 
 void Device::end(Ended operations, Ended& ended) {
   for (Operation& operation : operations) {
-    if (operation.slot.lanes != nullptr) free_slots_.push_back(operation.slot);
+    batch_memory_.scratch.give_back(operation.scratch);
     ended.push_back(std::move(operation));
   }
 }
 
-void check_digest(const StridedBlock& block, const Box& box, const Dims& shape, DType dtype) {
+Status Device::check_digest(const StridedBlock& block, const Box& box, const Dims& shape, DType dtype) const {
   CHECK(block.sizes == box.size && in_bounds(box, shape) && block.element_bytes == size_bytes(dtype),
         "digest of box {} of {} in a tensor of shape {}", to_string(box), to_string(dtype), to_string({shape.data(), shape.size()}));
+  if (block.kind == MemoryKind::host || block.bytes() == 0) return {};
+  auto misaligned = reinterpret_cast<std::uintptr_t>(block.data);
+  for (std::size_t d = 0; d < block.sizes.size(); ++d) {
+    if (block.sizes[d] != 1) misaligned |= static_cast<std::uintptr_t>(block.strides_bytes[d]);
+  }
+  if (misaligned % unit_bytes(dtype) == 0) return {};
+  return fail(ErrorCode::invalid_argument, "digest of {} elements on device {}: address or stride is not a multiple of {}",
+              to_string(dtype), ordinal_, unit_bytes(dtype));
+}
+
+/// "stage of 64 bytes", "stage of 20000 blocks, 81920000 bytes".
+template <typename Item>
+std::string name_of(const char* what, std::span<const Item> items) {
+  std::size_t bytes = 0;
+  for (const Item& item : items) bytes += item.source.bytes();
+  if (items.size() == 1) return fmt::format("{} of {} bytes", what, bytes);
+  return fmt::format("{} of {} blocks, {} bytes", what, items.size(), bytes);
 }
 
 Status Device::stage(std::span<const port::StageItem> items, std::shared_ptr<void> owner, port::StreamId id) {
+  bool digests = false;
   for (const port::StageItem& item : items) {
     TRY(port::check(item));
-    if (item.digest) check_digest(item.source, item.box, item.shape, item.dtype);
+    digests |= item.digest != nullptr;
+    if (item.digest) TRY(check_digest(item.source, item.box, item.shape, item.dtype));
   }
   const std::lock_guard lock(mutex_);
   Stream& on = stream(id);
-  for (const port::StageItem& item : items) TRY(stage(item, owner, on));
-  return {};
-}
-
-Status Device::stage(const port::StageItem& item, const std::shared_ptr<void>& owner, Stream& on) {
-  const auto& [source, box, shape, dtype, destination, digest] = item;
-  if (destination.empty() && !digest) return {};
-  OnDevice here;
-  if (MUTATE("cuda.device_not_set", true, digest == nullptr)) TRY(enter(here));
-  TRY(on.check_not_capturing());
-  on.begin(fmt::format("stage of {} bytes", source.bytes()), owner);
-  if (source.kind == MemoryKind::host || source.bytes() == 0) {
-    return on.run_on_host([item] { pack_and_digest(item.source, item.box, item.shape, item.dtype, item.destination, item.digest); });
+  Batch batch(Way::out, *allocations_, batch_memory_);
+  for (const port::StageItem& item : items) {
+    if (item.destination.empty() && !item.digest) continue;
+    if (item.source.kind == MemoryKind::host || item.source.bytes() == 0) {
+      batch.on_host([item] { pack_and_digest(item.source, item.box, item.shape, item.dtype, item.destination, item.digest); });
+      continue;
+    }
+    if (item.digest) batch.digest(item.source, item.box, item.shape, item.dtype, item.digest);
+    if (item.destination.empty()) continue;
+    batch.move(item.source, item.destination.data());
   }
-  if (digest) TRY(digest_on_device(on, source, box, shape, dtype, digest));
-  if (destination.empty()) return {};
-  return on.gather(byte_dimensions(source), source.data, destination.data());
-}
-
-/// The source packed, by this thread, where it is not.
-Result<StridedBlock> pack(const StridedBlock& source, const Site& site, std::shared_ptr<const void>& owner) {
-  if (is_packed(source)) return source;
-  const std::shared_ptr<void> packed = TRY(allocate_pinned_memory(site, source.bytes()));
-  StridedBlock block = packed_block(static_cast<std::byte*>(packed.get()), source.sizes, source.element_bytes);
-  copy_block(source, block);
-  owner = std::make_shared<std::pair<std::shared_ptr<const void>, std::shared_ptr<void>>>(std::move(owner), packed);
-  return block;
+  if (batch.empty()) return {};
+  OnDevice here;
+  if (MUTATE("cuda.device_not_set", true, !digests)) TRY(enter(here));
+  TRY(on.check_not_capturing());
+  on.begin(name_of("stage", items), std::move(owner));
+  return batch.enqueue(on, static_cast<const Key*>(keys_.get()));
 }
 
 Status Device::unstage(std::span<const port::UnstageItem> items, std::shared_ptr<const void> owner, port::StreamId id) {
   for (const port::UnstageItem& item : items) {
     TRY(port::check(item));
-    if (item.digest) check_digest(item.destination, item.box, item.shape, item.dtype);
+    if (item.digest) TRY(check_digest(item.destination, item.box, item.shape, item.dtype));
   }
   const std::lock_guard lock(mutex_);
   Stream& on = stream(id);
-  for (const port::UnstageItem& item : items) TRY(unstage(item, owner, on));
-  return {};
-}
-
-Status Device::unstage(const port::UnstageItem& item, std::shared_ptr<const void> owner, Stream& on) {
-  const auto& [source, box, shape, dtype, destination, digest] = item;
-  if (source.bytes() == 0 && !digest) return {};
+  Batch batch(Way::in, *allocations_, batch_memory_);
+  for (const port::UnstageItem& item : items) {
+    if (item.source.bytes() == 0 && !item.digest) continue;
+    if (item.destination.kind == MemoryKind::host || item.source.bytes() == 0) {
+      batch.on_host([item] { copy_and_digest(item.source, item.box, item.shape, item.dtype, item.destination, item.digest); });
+      continue;
+    }
+    if (item.digest) batch.digest(item.destination, item.box, item.shape, item.dtype, item.digest);
+    is_packed(item.source) ? batch.move(item.destination, item.source.data) : batch.move(item.destination, item.source);
+  }
+  if (batch.empty()) return {};
   OnDevice here;
   TRY(enter(here));
   TRY(on.check_not_capturing());
-  const bool by_host = destination.kind == MemoryKind::host || source.bytes() == 0;
-  StridedBlock from = source;
-  if (!by_host) from = TRY(pack(source, on.site(), owner));
-  on.begin(fmt::format("unstage of {} bytes", source.bytes()), std::move(owner));
-  if (by_host) {
-    return on.run_on_host([item] { copy_and_digest(item.source, item.box, item.shape, item.dtype, item.destination, item.digest); });
-  }
-  TRY(on.scatter(byte_dimensions(destination), destination.data, from.data));
-  return digest ? digest_on_device(on, destination, box, shape, dtype, digest) : Status();
-}
-
-Status Device::digest_on_device(Stream& on, const StridedBlock& block, const Box& box, const Dims& shape, DType dtype, TensorDigest* out) {
-  const Dimensions region = unit_dimensions(block, shape, dtype);
-  auto misaligned = reinterpret_cast<std::uintptr_t>(block.data);
-  for (const Dimension& dimension : region) misaligned |= static_cast<std::uintptr_t>(dimension.stride_bytes);
-  if (misaligned % unit_bytes(dtype) != 0) {
-    return fail(ErrorCode::invalid_argument, "digest of {} elements on device {}: address or stride is not a multiple of {}",
-                to_string(dtype), ordinal_, unit_bytes(dtype));
-  }
-  const DigestSlot slot = TRY(take_slot(on.site()));
-  const auto* keys = static_cast<const std::uint64_t*>(keys_.get());
-  TRY(on.digest(region, block.data, MUTATE("cuda.digest_of_wrong_range", first_unit(box, shape, dtype), std::uint64_t{0}),
-                unit_bytes(dtype), keys, slot));
-  if (MUTATE("cuda.digest_read_early", false, true)) *out = *slot.result;
-  return on.run_on_host([=] { MUTATE("cuda.digest_read_early", static_cast<void>(*out = *slot.result), static_cast<void>(out)); });
-}
-
-Result<DigestSlot> Device::take_slot(const Site& site) {
-  if (free_slots_.empty()) {
-    constexpr std::size_t bytes = slots_per_page * sizeof(TensorDigest);
-    SlotPage page;
-    page.lanes = TRY(allocate_device_memory(site, bytes));
-    page.results = TRY(allocate_pinned_memory(site, bytes));
-    for (std::size_t i = slots_per_page; i-- > 0;) {
-      free_slots_.push_back(
-          {static_cast<unsigned long long*>(page.lanes.get()) + 2 * i, static_cast<TensorDigest*>(page.results.get()) + i});
-    }
-    pages_.push_back(std::move(page));
-  }
-  const DigestSlot slot = free_slots_.back();
-  free_slots_.pop_back();
-  return slot;
+  on.begin(name_of("unstage", items), std::move(owner));
+  return batch.enqueue(on, static_cast<const Key*>(keys_.get()));
 }
 
 Result<port::EventId> Device::record(port::StreamId id) {
@@ -354,10 +317,8 @@ Status Device::synchronize(port::EventId id, port::Deadline deadline) {
 
 /// Uploads the A keys of the digest.
 Result<DeviceMemory> upload_keys(const Site& site) {
-  std::vector<std::uint64_t> keys;
-  for (std::uint64_t i = 0; i < key_period; ++i) {
-    for (unsigned lane = 0; lane < 2; ++lane) keys.push_back(digest_key_a(lane, i));
-  }
+  std::vector<Key> keys(key_period);
+  for (std::uint32_t i = 0; i < key_period; ++i) keys[key_place(i)] = {{digest_key_a(0, i), digest_key_a(1, i)}};
   const std::size_t bytes = keys.size() * sizeof(keys[0]);
   DeviceMemory memory = TRY(allocate_device_memory(site, bytes));
   const OwnedStream stream = TRY(create_stream(site));

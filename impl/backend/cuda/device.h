@@ -22,11 +22,12 @@ namespace holdfast::backend {
 ///
 /// allocate_staging: pages on the NUMA node nearest to the GPU, huge where they can be, touched and then pinned; that takes longer than to fill them, so whoever needs
 /// staging again keeps it (StagingPool).
-/// stage, unstage: staging may be host or device memory (unified addressing); into or out of pageable host memory CUDA may block the caller, so use
-///   allocate_staging. A source in staging that is not packed is packed first, by the caller's thread. A box that is two-level with long rows goes as one 2-D copy; any other strided box is packed by a
-///   kernel into an area of at most 64 MiB a stream, slab by slab.
+/// stage, unstage: the other side may be host or device memory (unified addressing); into or out of pageable host memory CUDA may block the caller, so use
+///   allocate_staging. One call of many small blocks costs as many calls of CUDA as one of two; README.md says how. That holds for memory that the device
+///   has allocated: any other memory has a copy for each block.
 /// Blocks in host memory (MemoryKind::host) are copied and digested by the CPU, in stream order; their staging must be host memory too.
-/// Digests: elements must be aligned to min(4, their size). *digest is written in stream order, by a function that CUDA runs on the host.
+/// Digests: elements must be aligned to min(4, their size), which is refused before anything is enqueued. *digest is written in stream order, by a function
+/// that CUDA runs on the host.
 /// Owners are let go when an event after the work is synchronised, or destroyed complete, or the stream is destroyed and its work over.
 /// synchronize: polls, sleeping through the clock, 20 us at first and at most 1 ms.
 ///

@@ -25,13 +25,13 @@ Dimensions joined(std::span<const Dimension> dimensions) {
 
 void append_slabs(std::span<const Dimension> region, std::int64_t offset_bytes, std::int64_t index, std::int64_t units_max,
                   std::vector<Slab>& result) {
-  if (region.size() <= walk_dims_max && units(region) <= units_max) {
+  if (units(region) <= units_max) {
     result.push_back({{region.begin(), region.end()}, offset_bytes, index});
     return;
   }
   const Dimension outer = region.front();
   const std::span<const Dimension> inner = region.subspan(1);
-  if (inner.size() >= walk_dims_max || units(inner) > units_max) {
+  if (units(inner) > units_max) {
     for (std::int64_t i = 0; i < outer.size; ++i) {
       append_slabs(inner, offset_bytes + i * outer.stride_bytes, index + i * outer.index_stride, units_max, result);
     }
@@ -91,8 +91,8 @@ std::vector<Slab> slabs(Dimensions region, std::int64_t units_max) {
   return result;
 }
 
-std::uint32_t word_bytes(std::span<const Dimension> bytes, const void* address) {
-  std::uint64_t all = reinterpret_cast<std::uintptr_t>(address) | 16;
+std::uint32_t word_bytes(std::span<const Dimension> bytes, const void* address, const void* packed) {
+  std::uint64_t all = reinterpret_cast<std::uintptr_t>(address) | reinterpret_cast<std::uintptr_t>(packed) | 16;
   bool run = false;
   for (const Dimension& dimension : bytes) {
     run = dimension.stride_bytes == 1;
@@ -113,17 +113,6 @@ Divisor make_divisor(std::uint32_t divisor) {
   const auto shift = static_cast<std::uint32_t>(std::bit_width(divisor - 1));  // 2^shift is the first power of two not below the divisor
   const std::uint64_t multiplier = (((std::uint64_t{1} << shift) - divisor) << 32) / divisor + 1;
   return {divisor, static_cast<std::uint32_t>(multiplier), shift};
-}
-
-Walk make_walk(std::span<const Dimension> dimensions) {
-  CHECK(dimensions.size() <= walk_dims_max, "a walk over {} dimensions, at most {}", dimensions.size(), walk_dims_max);
-  Walk walk{};
-  walk.dims = static_cast<std::uint32_t>(dimensions.size());
-  for (std::size_t d = 0; d < dimensions.size(); ++d) {
-    walk.sizes[d] = make_divisor(static_cast<std::uint32_t>(dimensions[d].size));
-    walk.strides_bytes[d] = dimensions[d].stride_bytes;
-  }
-  return walk;
 }
 
 }  // namespace holdfast::backend::cuda

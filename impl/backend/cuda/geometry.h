@@ -1,8 +1,8 @@
-// Turns a strided block into the fewest, largest dimensions, and those into kernel arguments. Pure.
+// Turns a strided block into the fewest, largest dimensions. Pure.
 #pragma once
 
+#include <boost/container/small_vector.hpp>
 #include <cstdint>
-#include <functional>
 #include <span>
 #include <vector>
 
@@ -20,7 +20,12 @@ struct Dimension {
   std::int64_t index_stride = 0;
   bool operator==(const Dimension&) const = default;
 };
-using Dimensions = std::vector<Dimension>;  // outermost first; none of size 1; neighbours that form one dimension are one
+/// Outermost first; none of size 1; neighbours that form one dimension are one.
+class Dimensions : public boost::container::small_vector<Dimension, 4> {
+ public:
+  using small_vector::small_vector;
+  operator std::span<const Dimension>() const { return {data(), size()}; }
+};
 
 std::int64_t units(std::span<const Dimension> dimensions);
 
@@ -33,7 +38,7 @@ Dimensions unit_dimensions(const StridedBlock& block, const Dims& shape, DType d
 std::uint64_t first_unit(const Box& box, const Dims& shape, DType dtype);
 std::uint32_t unit_bytes(DType dtype);
 
-/// A part of a region, small enough for one launch: at most walk_dims_max dimensions and `units_max` units.
+/// A part of a region: at most `units_max` units.
 struct Slab {
   Dimensions dimensions;
   std::int64_t offset_bytes = 0;  ///< of its first unit in memory, from the region's
@@ -42,12 +47,11 @@ struct Slab {
 /// The slabs of a region, in order; together they are the region. units_max is below 2^31.
 std::vector<Slab> slabs(Dimensions region, std::int64_t units_max);
 
-/// The widest of 16, 8, 4, 2, 1 bytes in which the region, dimensioned in bytes, can be moved from or to `address`.
-std::uint32_t word_bytes(std::span<const Dimension> bytes, const void* address);
+/// The widest of 16, 8, 4, 2, 1 bytes in which the region at `address`, dimensioned in bytes, can be moved from or to `packed`.
+std::uint32_t word_bytes(std::span<const Dimension> bytes, const void* address, const void* packed);
 /// The region, dimensioned in bytes, in words.
 Dimensions in_words(Dimensions bytes, std::uint32_t word_bytes);
 
 Divisor make_divisor(std::uint32_t divisor);  ///< 1 <= divisor < 2^31
-Walk make_walk(std::span<const Dimension> dimensions);
 
 }  // namespace holdfast::backend::cuda

@@ -1,4 +1,4 @@
-// One stream of a CudaDevice with what its running work needs: the callers' owners, staging areas, host work. Used under the device's lock.
+// One stream of a CudaDevice with what its running work needs: the callers' owners, areas, scratch memory, host work. Used under the device's lock.
 #pragma once
 
 #include <deque>
@@ -7,17 +7,11 @@
 #include <string>
 #include <vector>
 
-#include "impl/backend/cuda/geometry.h"
 #include "impl/backend/cuda/kernels.h"
 #include "impl/backend/cuda/runtime.h"
+#include "impl/backend/cuda/scratch.h"
 
 namespace holdfast::backend::cuda {
-
-/// Device memory for the two lanes of a digest under way, and the pinned memory they come back to.
-struct DigestSlot {
-  unsigned long long* lanes = nullptr;
-  TensorDigest* result = nullptr;
-};
 
 /// An operation that may still be running, and what must live until it has ended.
 struct Operation {
@@ -25,20 +19,30 @@ struct Operation {
   std::string name;
   bool begun = false;  ///< something of it was enqueued
   std::shared_ptr<const void> owner;
-  std::function<void()> host_work;
-  DigestSlot slot;
+  std::deque<std::function<void()>> host_work;  ///< a deque: they stay where they are
+  Scratch scratch;
 };
 
-/// Device memory through which strided boxes pass, packed.
+/// Memory through which small and strided blocks pass, packed.
+template <typename Memory>
 struct Area {
-  DeviceMemory memory;
+  Memory memory;
   std::size_t bytes = 0;
+};
+/// Of a stream: the last is the largest and in use; stream order makes its reuse safe, outgrown ones wait for the end.
+template <typename Memory>
+using Areas = std::vector<Area<Memory>>;
+
+/// What a stream leaves for another, because to free it would wait for everything that runs on the device.
+struct SpareAreas {
+  Area<DeviceMemory> area;
+  Area<PinnedMemory> bounce;
 };
 
 class Stream {
  public:
-  /// A stream of our own, with an area that another stream left, or none. Errors: io_error.
-  static Result<std::unique_ptr<Stream>> create(const Site& site, Area area);
+  /// A stream of our own, with the areas that another stream left, or none. Errors: io_error.
+  static Result<std::unique_ptr<Stream>> create(const Site& site, SpareAreas spare);
   /// A view of the caller's, which may be one of CUDA's default streams.
   static Result<std::unique_ptr<Stream>> view(const Site& site, cudaStream_t stream);
 
@@ -56,21 +60,22 @@ class Stream {
 
   // Parts of an operation. Sizes are not 0. After an error the operation stays under way: its parts before the error run.
   Status copy(const void* from, void* to, std::size_t bytes);
-  /// Moves the region (in bytes) at `strided` into `packed`, or back.
-  Status gather(const Dimensions& region, std::byte* strided, std::byte* packed);
-  Status scatter(const Dimensions& region, std::byte* strided, const std::byte* packed);
-  /// Leaves the digest of the region (in units) in *slot.result; the slot is the operation's until it has ended.
-  Status digest(const Dimensions& region, const std::byte* data, std::uint64_t first_unit, std::uint32_t unit_bytes,
-                const std::uint64_t* keys, DigestSlot slot);
+  Status launch(Kernel kernel, std::uint32_t blocks, void* arguments);
+  /// The scratch memory is the operation's until it has ended.
+  void keep(const Scratch& scratch) { operations_.back().scratch = scratch; }
   /// Runs `work` on the host, on a thread of CUDA's; it must not call CUDA.
   Status run_on_host(std::function<void()> work);
+
+  /// Device memory, and pinned memory, that every operation of the stream may use while it runs. Errors: out_of_memory, io_error.
+  Result<std::byte*> area(std::size_t bytes);
+  Result<std::byte*> bounce(std::size_t bytes);
 
   /// Lets go of the stream without waiting; work under way goes on. Keep the object until idle().
   void close();
   /// True when nothing that this object owns is in use by the device any more.
   bool idle();
-  /// Once idle: the largest area, for another stream, because cudaFree would wait for everything that runs on the device.
-  Area take_area();
+  /// Once idle: the largest areas, for another stream.
+  SpareAreas take_areas();
   /// Waits until idle, or until the device says that it is lost.
   void drain();
 
@@ -86,17 +91,15 @@ class Stream {
     operations_.back().begun = true;
     return {};
   }
-  Result<char*> area(std::size_t bytes);
-  Status launch(Kernel kernel, std::uint32_t blocks, void* arguments);
-  Status launch_pack(Kernel kernel, const Slab& slab, std::byte* strided, char* packed);
 
   Site site_;
   OwnedStream owned_;
   cudaStream_t handle_ = nullptr;
   OwnedEvent fence_;  ///< recorded by close()
   bool closed_ = false;
-  bool fenced_ = false;      ///< the fence stands behind all work
-  std::vector<Area> areas_;  ///< the last is the largest and in use; stream order makes its reuse safe, outgrown ones wait for the end
+  bool fenced_ = false;  ///< the fence stands behind all work
+  Areas<DeviceMemory> areas_;
+  Areas<PinnedMemory> bounces_;
   std::uint64_t latest_ = 0;
   std::deque<Operation> operations_;
 };

@@ -68,5 +68,48 @@ TEST(CudaMutants, StagingThatIsNotPinnedOrNotUnpinnedIsFound) {
   EXPECT_NE(lives("cuda.staging_unmapped_pinned").find("registered allocation"), std::string::npos);
 }
 
+/// Ten tensors that lie apart in staging go out in one call. Whether bytes and digests are the tensors'.
+bool stages_a_batch(std::string_view mutant, std::uint64_t seed) {
+  constexpr std::size_t count = 10, bytes = 48, apart = 64;
+  Simulated world(seed);
+  port::Device& device = *world.device;
+  const port::StreamId stream = device.create_stream().value();
+  const port::Buffer memory = device.allocate_device(count * bytes).value(), image = device.allocate_staging(count * bytes).value();
+  const port::Buffer staging = device.allocate_staging(count * apart).value();
+  Random random(seed);
+  fill(image.bytes, random);
+  mutants::activate(mutant);
+  EXPECT_TRUE(device.copy_in(image.bytes, image.owner, packed_block(memory.bytes.data(), {count * bytes}, 1, memory.kind), stream));
+  const auto digests = std::make_shared<std::vector<TensorDigest>>(count);
+  std::vector<port::StageItem> items;
+  for (std::size_t i = 0; i < count; ++i) {
+    items.push_back({packed_block(memory.bytes.data() + i * bytes, {bytes}, 1, memory.kind),
+                     {{0}, {bytes}},
+                     {bytes},
+                     DType::u8,
+                     staging.bytes.subspan(i * apart, bytes),
+                     &(*digests)[i]});
+  }
+  EXPECT_TRUE(device.stage(items, digests, stream));
+  const port::EventId done = device.record(stream).value();
+  EXPECT_TRUE(device.synchronize(done, world.soon()));
+  mutants::activate("");
+  bool right = true;
+  for (std::size_t i = 0; i < count; ++i) {
+    const StridedBlock tensor = packed_block(image.bytes.data() + i * bytes, {bytes}, 1);
+    right &= std::ranges::equal(image.bytes.subspan(i * bytes, bytes), staging.bytes.subspan(i * apart, bytes));
+    right &= (*digests)[i] == tensor_digest(tensor, {{0}, {bytes}}, {bytes}, DType::u8);
+  }
+  return right;
+}
+
+TEST(CudaMutants, ABatchThatMixesUpItsBlocksShows) {
+  for (std::uint64_t seed = 0; seed < 20; ++seed) {
+    EXPECT_TRUE(stages_a_batch("none", seed)) << seed;
+    EXPECT_FALSE(stages_a_batch("cuda.batch_wrong_item", seed)) << seed;
+    EXPECT_FALSE(stages_a_batch("cuda.run_over_gaps", seed)) << seed;
+  }
+}
+
 }  // namespace
 }  // namespace holdfast::testing_cuda
