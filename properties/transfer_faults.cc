@@ -135,7 +135,7 @@ std::vector<Property> transfer_fault_properties() {
          return gen::for_all(options, [&](const gen::DrawnCase& drawn) { return names_the_victim(world, drawn, false); });
        },
        {"transfer_faults.flipped", "transfer_faults.device_failed", "transfer_faults.aborted", "transfer_faults.died",
-        "transfer_faults.late", "transfer.exchanged_after_failure", "transfer.consequence_not_named"},
+        "transfer_faults.late", "transfer.exchanged_after_failure", "exchange.consequence_not_named"},
        needs_virtual_time},
       {"transfer-blame",
        "S4 L1 A1 A3",

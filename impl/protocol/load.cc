@@ -8,6 +8,7 @@
 #include "impl/core/mutate.h"
 #include "impl/plan/codec.h"
 #include "impl/protocol/default_planner.h"
+#include "impl/protocol/exchange_causes.h"
 #include "impl/protocol/pending_save.h"
 #include "impl/protocol/round.h"
 #include "impl/protocol/state_view.h"
@@ -55,6 +56,7 @@ struct Load {
   LoadView view = {};  ///< of what is filled, as the planner sees it
   KeyReport report = {};
   Touched touched = {};
+  SegmentReader* sharing = nullptr;  ///< `reader`, of ranks that share what they read
 
   Status check_streaming() const;
   bool may_leave_values() const { return options.reading.mode == LoadMode::streamed && !destination.is_new; }
@@ -65,6 +67,7 @@ struct Load {
   Status check(const KeyReport& found) const;
   Result<LoadPlan> take_reply(LoadPlan local, const comm::Received& reply);
   Status read(LoadPlan& plan, const Role& role);
+  Result<SharedBytes> exchange(port::Deadline deadline);
   Status place(port::Deadline deadline);
 };
 
@@ -128,14 +131,20 @@ Result<comm::Answer> Load::plan_globally(std::vector<SharedBytes> contributions)
   if (plans.size() != local.size()) {
     return fail(ErrorCode::invalid_argument, "plan: the planner returned {} plans for {} ranks", plans.size(), local.size());
   }
+  const plan::SharedReads shared = sharing ? TRY(sharing->share(plans)) : plan::SharedReads();
+  const std::vector<plan::SharedReads> parts = plan::parts_of(shared, plans.size());
   comm::Answer answer;
   Encoder common;
   encode(common, found);
+  common.u8(sharing ? 1 : 0);
+  common.varint(shared.steps);
+  common.varint(shared.steps == 0 ? 0 : session.take_exchanges(shared.steps));
   answer.common = common.take();
   for (std::size_t r = 0; r < plans.size(); ++r) {
     Encoder out;
     out.u8(plans[r] == local[r] ? 1 : 0);  // most plans come back as they went
     if (plans[r] != local[r]) plan::encode(out, plans[r]);
+    if (shared.steps != 0) plan::encode(out, parts[r]);
     answer.by_rank.emplace_back(out.take());
   }
   return answer;
@@ -158,9 +167,17 @@ Status Load::check(const KeyReport& found) const {
 Result<LoadPlan> Load::take_reply(LoadPlan local, const comm::Received& reply) {
   Decoder common(reply.common.view(), "plan reply");
   report = TRY(decode_key_report(common));
+  const bool coordinator_shares = TRY(common.u8()) == 1;
+  const std::uint64_t steps = TRY(common.varint());
+  const std::uint64_t first_exchange = TRY(common.varint());
+  if (coordinator_shares != (sharing != nullptr)) {
+    return fail(ErrorCode::invalid_argument, "plan load: LoadOptions::share_reads is {} here, and {} on the coordinator",
+                sharing != nullptr, coordinator_shares);
+  }
   Decoder own(reply.own.view(), "plan reply");
-  if (TRY(own.u8()) == 1) return local;
-  return plan::decode_load_plan(own);
+  if (TRY(own.u8()) != 1) local = TRY(plan::decode_load_plan(own));
+  if (steps != 0) sharing->take_part(session, {TRY(plan::decode_shared_reads(own)), first_exchange});
+  return local;
 }
 
 Status Load::place(port::Deadline deadline) {
@@ -182,12 +199,48 @@ Status Load::read(LoadPlan& plan, const Role& role) {
   return reading.get(role.work);
 }
 
+/// What the data plane did to this rank goes up: perhaps a consequence of another's failure.
+Result<SharedBytes> Load::exchange(port::Deadline deadline) {
+  session.env().enter("load exchange");
+  const FailureMap exchanged = TRY(sharing->exchange(*planner, deadline));
+  Encoder out;
+  exchanged.encode(out);
+  return SharedBytes(out.take());
+}
+
+Result<comm::Answer> judge_exchanges(const std::vector<SharedBytes>& messages) {
+  std::vector<FailureMap> exchanges;
+  for (const SharedBytes& bytes : messages) {
+    Decoder in(bytes.view(), "load exchange");
+    exchanges.push_back(TRY(FailureMap::decode(in)));
+    TRY(in.finish());
+  }
+  Encoder out;
+  causes_of(exchanges).encode(out);
+  return comm::Answer{out.take(), {}};
+}
+
 Result<SharedBytes> as_contribution(const Status& status) {
   if (!status) return fail(status.error());
   return SharedBytes();
 }
 
-/// One attempt: the rounds plan, read and place.
+/// The round in which ranks that share what they read send it to one another.
+Checkpointed<void> exchange(Load& load, port::Deadline end) {
+  comm::Comm& comm = load.session.comm();
+  const comm::Timetable times = comm.schedule(end);
+  auto exchanged = comm.agree(load.exchange(times.work()), [](std::vector<SharedBytes> all) { return judge_exchanges(all); }, times);
+  if (!exchanged) return tl::unexpected(to_error("read", std::move(exchanged).error(), Outcome::failed));
+  Decoder in(exchanged->common.view(), "load exchange");
+  Result<FailureMap> verdict = FailureMap::decode(in);
+  FailureMap failures;
+  if (!verdict) failures.add(comm.rank(), std::move(verdict).error());
+  if (verdict) failures = *std::move(verdict);
+  if (failures.empty()) return {};
+  return tl::unexpected(CheckpointError{"read", Outcome::failed, std::move(failures), {}});
+}
+
+/// One attempt: the rounds plan, read, with what is shared once more, and place.
 Checkpointed<void> run(Load& load, port::Deadline end) {
   comm::Comm& comm = load.session.comm();
   const auto nothing = [](std::vector<SharedBytes>) { return nothing_to_say(); };
@@ -203,6 +256,10 @@ Checkpointed<void> run(Load& load, port::Deadline end) {
   const Status read = plan ? load.read(*plan, role_of(comm, read_times)) : fail(plan.error());
   auto all_read = comm.agree(as_contribution(read), nothing, read_times);
   if (!all_read) return tl::unexpected(to_error("read", std::move(all_read).error(), Outcome::failed));
+
+  if (load.sharing && load.sharing->shares()) {
+    if (auto exchanged = exchange(load, end); !exchanged) return exchanged;
+  }
 
   const comm::Timetable place_times = comm.schedule(end);
   const Status placed = load.place(place_times.work());
@@ -276,7 +333,9 @@ Checkpointed<Loaded> load_newest_intact(Session& session, const Destination& des
     const auto reader = std::make_shared<SegmentReader>(session.env(), session.staging(), directory, options.reading);
     Load hooks{session, options, destination, planner_of(options, start), reader, start};
     hooks.touched = std::move(touched);
+    if (options.share_reads && !options.planner && session.comm().world_size() > 1) hooks.sharing = reader.get();
     Checkpointed<void> done = run(hooks, end);
+    if (auto memory = reader->left_in_use()) session.retain(std::move(memory));
     if (done) {
       loaded.directory = directory;
       loaded.volume = reader->volume();

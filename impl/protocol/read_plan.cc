@@ -47,10 +47,11 @@ void add_block(ReadPlan::Window& window, const format::SegmentLayout& layout, st
 }  // namespace
 
 void add_reads(std::size_t source, const format::SegmentLayout& layout, const std::vector<bool>& wanted, std::uint64_t window_bytes,
-               ReadPlan& plan) {
+               ReadPlan& plan, std::size_t first) {
   const std::size_t before = plan.windows.size();
-  for (std::size_t number = 0; number < wanted.size(); ++number) {
-    if (!wanted[number]) continue;
+  for (std::size_t i = 0; i < wanted.size(); ++i) {
+    if (!wanted[i]) continue;
+    const std::size_t number = first + i;
     const format::SegmentBlock block = layout.block(number);
     const std::uint64_t begin = layout.header_bytes + block.offset;
     const auto fits = [&](const ReadPlan::Window& last) {

@@ -33,10 +33,10 @@ struct ReadPlan {
   std::uint64_t bytes = 0;      ///< of all pieces
 };
 
-/// Adds the windows of one more segment, number `source`: of its blocks number i with wanted[i]. A window takes at most `window_bytes` of memory, unless it
+/// Adds the windows of one more segment, number `source`: of its blocks number first + i with wanted[i]. A window takes at most `window_bytes` of memory, unless it
 /// holds one block, or an element goes on in the next block: wanted neighbours that share an element are in one window. Neighbouring blocks that share a page are
 /// read at once, unless a window ends between them.
 void add_reads(std::size_t source, const format::SegmentLayout& layout, const std::vector<bool>& wanted, std::uint64_t window_bytes,
-               ReadPlan& plan);
+               ReadPlan& plan, std::size_t first = 0);
 
 }  // namespace holdfast::protocol

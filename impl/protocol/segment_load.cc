@@ -4,7 +4,6 @@
 #include <limits>
 
 #include "impl/core/mark.h"
-#include "impl/core/mesh_layout.h"
 #include "impl/core/mutate.h"
 
 namespace holdfast::protocol {
@@ -13,92 +12,47 @@ namespace {
 constexpr std::size_t readers = 4;        // so that the disk has work while one of them waits for its turn on a busy processor
 constexpr std::size_t windows_ahead = 8;  // of the one that is verified
 
-/// Calls call(chunk element index, elements) for each innermost run of a sub-box of a row-major chunk.
-template <typename Call>
-void for_each_row(const Dims& chunk_size, const Dims& offset, const Dims& lengths, Call call) {
-  // A block of one-byte "elements" at address 0: its offsets are element indices.
-  const StridedBlock chunk = packed_block(nullptr, chunk_size, 1);
-  StridedBlock part = chunk;
-  part.sizes = lengths;
-  std::int64_t start = 0;
-  for (std::size_t d = 0; d < offset.size(); ++d) start += offset[d] * chunk.strides_bytes[d];
-  for_each_run(part, [&](std::int64_t at, std::int64_t elements) { call(start + at, elements); });
-}
-
-std::int64_t volume_of(const Dims& sizes) { return volume({sizes.data(), sizes.size()}); }
-
-/// `held`, which lies in `local` and in the item. The local box begins local.start elements from chunk.data, and has the strides of the chunk.
-LoadPlanner::Part part_of(const ReadItem& item, const LocalBox& local, const Box& held, const StridedBlock& chunk) {
-  Dims offset = held.offset;
-  std::int64_t at = MUTATE("segment_load.part_of_wrong_row", local.start, 0) * chunk.element_bytes;
-  for (std::size_t d = 0; d < offset.size(); ++d) {
-    at += (offset[d] - local.box.offset[d]) * chunk.strides_bytes[d];
-    offset[d] -= item.storage_offset[d];
-  }
-  return {std::move(offset), {chunk.data + at, held.size, chunk.strides_bytes, chunk.element_bytes}};
-}
-
 }  // namespace
 
-SegmentLoad::SegmentLoad(const port::Env& env, std::shared_ptr<StagingPool> pool, SegmentLoadOptions options)
-    : env_(env), pool_(std::move(pool)), options_(std::move(options)), monitor_(env.tasks.make_monitor()),
+SegmentLoad::SegmentLoad(const port::Env& env, std::shared_ptr<StagingPool> pool, std::shared_ptr<const SegmentSources> sources,
+                         SegmentLoadOptions options)
+    : env_(env), pool_(std::move(pool)), sources_(std::move(sources)), options_(std::move(options)), monitor_(env.tasks.make_monitor()),
       pipe_(env.tasks, "a read to do") {}
 
-std::shared_ptr<SegmentLoad> SegmentLoad::make(const port::Env& env, std::shared_ptr<StagingPool> pool, SegmentLoadOptions options) {
-  return std::shared_ptr<SegmentLoad>(new SegmentLoad(env, std::move(pool), std::move(options)));
+std::shared_ptr<SegmentLoad> SegmentLoad::make(const port::Env& env, std::shared_ptr<StagingPool> pool,
+                                               std::shared_ptr<const SegmentSources> sources, SegmentLoadOptions options) {
+  return std::shared_ptr<SegmentLoad>(new SegmentLoad(env, std::move(pool), std::move(sources), std::move(options)));
 }
 
-Status SegmentLoad::add(const format::SegmentRecord& segment, std::vector<Want> wants) {
-  SegmentFile file = TRY(SegmentFile::open(env_.storage, options_.directory, segment, options_.deadline));
-  Source& source = sources_.emplace_back(Source{std::move(file), std::move(wants), {}});
-  for (std::size_t i = 0; i < source.wants.size(); ++i) {
-    const Want& want = source.wants[i];
-    const Result<std::size_t> tensor = source.file.find(want.item->storage_index.fqn, *want.tensor, want.chunk);
-    if (!tensor) return fail(within(tensor.error(), "load {}", to_string(want.item->storage_index)));
-    source.wants_of.emplace(*tensor, i);
-    bytes_needed_ += static_cast<std::uint64_t>(volume_of(want.item->lengths)) * size_bytes(want.tensor->dtype);
-  }
+void SegmentLoad::add(std::size_t source, const std::vector<bool>& wanted, std::size_t first) {
   std::uint64_t window_bytes = options_.reading.window_bytes;
   if (streams()) window_bytes = std::min(window_bytes, options_.reading.staging_budget_bytes / 2);
-  add_reads(sources_.size() - 1, source.file.header().layout, wanted_blocks(source), window_bytes, plan_);
-  return {};
-}
-
-std::vector<bool> SegmentLoad::wanted_blocks(const Source& source) const {
-  const format::SegmentLayout& layout = source.file.header().layout;
-  std::vector<bool> wanted(layout.block_count(), false);
-  for (const auto& [tensor, number] : source.wants_of) {
-    const Want& want = source.wants[number];
-    const std::uint64_t first_block = layout.tensors[tensor].first_block;
-    const std::uint64_t element_bytes = size_bytes(want.tensor->dtype);
-    for_each_row(want.chunk.size, want.item->storage_offset, want.item->lengths, [&](std::int64_t element, std::int64_t elements) {
-      const std::uint64_t begin = static_cast<std::uint64_t>(element) * element_bytes;
-      const std::uint64_t end = begin + static_cast<std::uint64_t>(elements) * element_bytes;
-      for (std::uint64_t block = begin / layout.block_bytes; block * layout.block_bytes < end; ++block) wanted[first_block + block] = true;
-    });
-  }
-  return wanted;
+  add_reads(source, sources_->file(source).header().layout, wanted, window_bytes, plan_, first);
 }
 
 Status SegmentLoad::read(LoadPlanner& planner) {
+  TRY(sources_->hand_over_empty(planner));
+  TRY(run(&planner));
+  return streams() ? Status() : hand_over(planner);
+}
+
+Status SegmentLoad::run(LoadPlanner* planner) {
   memory_.resize(plan_.windows.size());
   done_.resize(plan_.windows.size());
   budget_ = budget_of_windows();
-  TRY(hand_over_empty(planner));
-  TRY(plan_.bytes > options_.reading.window_bytes ? read_ahead(planner) : read_here(planner));
-  return streams() ? Status() : hand_over_all(planner);
+  return plan_.bytes > options_.reading.window_bytes ? read_ahead(planner) : read_here(planner);
 }
 
-Status SegmentLoad::read_here(LoadPlanner& planner) {
+Status SegmentLoad::read_here(LoadPlanner* planner) {
   for (std::size_t window = 0; window < plan_.windows.size(); ++window) {
-    memory_[window] = TRY(pool_->acquire(plan_.windows[window].memory_bytes, budget_, options_.deadline));
+    memory_[window] = *TRY(memory_for(window, true));
     TRY(perform(window));
     TRY(take_in(window, planner));
   }
   return {};
 }
 
-Status SegmentLoad::read_ahead(LoadPlanner& planner) {
+Status SegmentLoad::read_ahead(LoadPlanner* planner) {
   MARK("segment_load.read_ahead");
   const std::size_t windows = plan_.windows.size();
   std::vector<port::Future<void>> tasks;
@@ -126,17 +80,27 @@ Status SegmentLoad::read_ahead(LoadPlanner& planner) {
 /// Asks for reads up to windows_ahead, and for that of `window` in any case. `begun`: how many were asked for.
 Status SegmentLoad::begin_reads(std::size_t window, std::size_t& begun) {
   for (; begun < std::min(plan_.windows.size(), window + windows_ahead); ++begun) {
-    const std::uint64_t bytes = plan_.windows[begun].memory_bytes;
-    if (begun == window) {
-      memory_[begun] = TRY(pool_->acquire(bytes, budget_, options_.deadline));
-    } else {  // what it might wait for is ours
-      std::optional<port::Buffer> memory = TRY(pool_->try_acquire(bytes, budget_));
-      if (!memory) return {};
-      memory_[begun] = *std::move(memory);
-    }
+    std::optional<port::Buffer> memory = TRY(memory_for(begun, begun == window));
+    if (!memory) return {};
+    memory_[begun] = *std::move(memory);
     TRY(pipe_.push(begun));
   }
   return {};
+}
+
+/// None where it would have to wait for what is ours, and is not to.
+Result<std::optional<port::Buffer>> SegmentLoad::memory_for(std::size_t window, bool waits) {
+  const std::uint64_t bytes = plan_.windows[window].memory_bytes;
+  if (given_.owner)
+    return port::Buffer{given_.bytes.subspan(std::exchange(given_used_, given_used_ + bytes), bytes), given_.owner, given_.kind};
+  if (!waits) return pool_->try_acquire(bytes, budget_);
+  return TRY(pool_->acquire(bytes, budget_, options_.deadline));
+}
+
+std::uint64_t SegmentLoad::memory_bytes() const {
+  std::uint64_t bytes = 0;
+  for (const ReadPlan::Window& window : plan_.windows) bytes += window.memory_bytes;
+  return bytes;
 }
 
 std::uint64_t SegmentLoad::budget_of_windows() const {
@@ -151,7 +115,7 @@ Status SegmentLoad::perform(std::size_t window) {
   const port::Buffer& memory = memory_[window];
   for (const ReadPlan::Piece& piece : plan_.windows[window].pieces)
     pieces.push_back({piece.offset, memory.bytes.subspan(piece.at, piece.bytes), memory.owner});
-  return env_.storage.read_all(sources_[plan_.windows[window].source].file.id(), pieces, options_.deadline);
+  return env_.storage.read_all(sources_->file(plan_.windows[window].source).id(), pieces, options_.deadline);
 }
 
 Status SegmentLoad::perform_reads() {
@@ -181,81 +145,34 @@ Status SegmentLoad::await(std::size_t window) {
 }
 
 /// Verifies a window that is read; streamed, moves what it holds to the destination and lets its memory go.
-Status SegmentLoad::take_in(std::size_t window, LoadPlanner& planner) {
-  TRY(check_blocks(window));
+Status SegmentLoad::take_in(std::size_t window, LoadPlanner* planner) {
+  const ReadPlan::Window& of = plan_.windows[window];
+  for (const ReadPlan::Run& run : of.runs) TRY(sources_->check(of.source, run, memory_[window].bytes.data() + run.at));
   if (!streams()) return {};
   MARK("segment_load.streamed");
-  Parts parts;
+  SegmentSources::Parts parts;
   append_parts(window, parts);
-  TRY(hand_over(parts, memory_[window].owner, planner));
-  Status placed = planner.place(env_, options_.deadline);
-  // What is stored is intact: no reason to take an older checkpoint.
-  if (!placed && placed.error().code == ErrorCode::corrupt) placed.error().code = ErrorCode::io_error;
-  TRY(placed);
+  TRY(sources_->hand_over(parts, memory_[window].owner, *planner));
+  TRY(place_intact(env_, *planner, options_.deadline));
   memory_[window] = {};
   return {};
 }
 
-Status SegmentLoad::check_blocks(std::size_t window) const {
-  const SegmentFile& file = sources_[plan_.windows[window].source].file;
-  for (const ReadPlan::Run& run : plan_.windows[window].runs) {
-    for (std::size_t number = run.first_block; number < run.end_block; ++number) {
-      const format::SegmentBlock block = file.header().layout.block(number);
-      TRY(file.check_block(number, memory_[window].bytes.subspan(run.at + block.offset - run.begin, block.bytes)));
-    }
-  }
-  return {};
+void SegmentLoad::append_parts(std::size_t window, SegmentSources::Parts& parts) const {
+  const ReadPlan::Window& of = plan_.windows[window];
+  for (const ReadPlan::Run& run : of.runs) sources_->append_parts(of.source, run, memory_[window].bytes.data() + run.at, parts);
 }
 
-/// What a window holds of the items: of each of its runs, which are flat ranges of a chunk, the boxes that meet the item. A block may end within an
-/// element: the elements that a run holds in part are none that an item wants of it.
-void SegmentLoad::append_parts(std::size_t number, Parts& parts) const {
-  const ReadPlan::Window& window = plan_.windows[number];
-  const Source& source = sources_[window.source];
-  for (const ReadPlan::Run& run : window.runs) {
-    const format::SegmentTensor& tensor = source.file.header().layout.tensors[run.tensor];
-    const std::uint32_t element_bytes = size_bytes(tensor.dtype);
-    const std::uint64_t begin = run.begin - tensor.offset;
-    const auto first = static_cast<std::int64_t>((begin + element_bytes - 1) / element_bytes);
-    const auto end = static_cast<std::int64_t>((run.end - tensor.offset) / element_bytes);
-    std::vector<LocalBox> boxes;  // of the chunk
-    append_flat_range({Dims(tensor.box.size.size(), 0), tensor.box.size}, first, end, 0, boxes);
-    std::byte* const memory = memory_[number].bytes.data() + run.at + (static_cast<std::uint64_t>(first) * element_bytes - begin);
-    const StridedBlock chunk = packed_block(memory, tensor.box.size, element_bytes);
-    const auto [first_want, end_want] = source.wants_of.equal_range(run.tensor);
-    for (auto want = first_want; want != end_want; ++want) {
-      const ReadItem& item = *source.wants[want->second].item;
-      for (const LocalBox& local : boxes) {
-        const std::optional<Box> held = intersection(local.box, {item.storage_offset, item.lengths});
-        if (held) parts[{window.source, want->second}].push_back(part_of(item, local, *held, chunk));
-      }
-    }
-  }
-}
-
-Status SegmentLoad::hand_over(const Parts& parts, const std::shared_ptr<const void>& owner, LoadPlanner& planner) const {
-  for (const auto& [number, of_item] : parts) {
-    if (of_item.size() > 1) MARK("segment_load.item_in_parts");
-    TRY(planner.load_tensor(*sources_[number.first].wants[number.second].item, of_item, owner));
-  }
-  return {};
-}
-
-/// Items without elements are in no window.
-Status SegmentLoad::hand_over_empty(LoadPlanner& planner) const {
-  Parts parts;
-  for (std::size_t source = 0; source < sources_.size(); ++source) {
-    for (std::size_t want = 0; want < sources_[source].wants.size(); ++want) {
-      if (volume_of(sources_[source].wants[want].item->lengths) == 0) parts[{source, want}];
-    }
-  }
-  return hand_over(parts, nullptr, planner);
-}
-
-Status SegmentLoad::hand_over_all(LoadPlanner& planner) const {
-  Parts parts;
+Status SegmentLoad::hand_over(LoadPlanner& planner) const {
+  SegmentSources::Parts parts;
   for (std::size_t window = 0; window < plan_.windows.size(); ++window) append_parts(window, parts);
-  return hand_over(parts, std::make_shared<std::vector<port::Buffer>>(memory_), planner);
+  return sources_->hand_over(parts, std::make_shared<std::vector<port::Buffer>>(memory_), planner);
+}
+
+Status place_intact(const port::Env& env, LoadPlanner& planner, port::Deadline deadline) {
+  Status placed = planner.place(env, deadline);
+  if (!placed && placed.error().code == ErrorCode::corrupt) placed.error().code = ErrorCode::io_error;
+  return placed;
 }
 
 }  // namespace holdfast::protocol

@@ -6,11 +6,8 @@
 #pragma once
 
 #include <cstdint>
-#include <deque>
-#include <map>
 #include <memory>
 #include <optional>
-#include <string>
 #include <utility>
 #include <vector>
 
@@ -18,7 +15,7 @@
 #include "impl/protocol/pipe.h"
 #include "impl/protocol/planner.h"
 #include "impl/protocol/read_plan.h"
-#include "impl/protocol/segment_file.h"
+#include "impl/protocol/segment_sources.h"
 #include "impl/protocol/staging_pool.h"
 
 namespace holdfast::protocol {
@@ -40,7 +37,6 @@ struct ReadingOptions {
 };
 
 struct SegmentLoadOptions {
-  std::string directory = {};  ///< of the attempt
   ReadingOptions reading = {};
   port::Deadline deadline = {};
 };
@@ -51,63 +47,71 @@ struct Volume {
   std::uint64_t bytes_read = 0;    ///< of data: whole blocks, because only these can be verified, and the whole pages that hold them
 };
 
-/// Used by the task that loads; tasks of its own read, and own it too.
+/// Used by the task that loads; tasks of its own read, and own it too. `sources` may grow until read() or fetch() is called.
 class SegmentLoad : public std::enable_shared_from_this<SegmentLoad> {
  public:
-  static std::shared_ptr<SegmentLoad> make(const port::Env& env, std::shared_ptr<StagingPool> pool, SegmentLoadOptions options);
+  static std::shared_ptr<SegmentLoad> make(const port::Env& env, std::shared_ptr<StagingPool> pool,
+                                           std::shared_ptr<const SegmentSources> sources, SegmentLoadOptions options);
 
-  /// An item and the chunk that it is read from. Item and metadata live until read() is over.
-  struct Want {
-    const ReadItem* item;
-    const TensorMetadata* tensor;
-    Box chunk;
-  };
-  /// Opens a segment, of which `wants` are wanted. Errors: corrupt also when it does not hold what is wanted.
-  Status add(const format::SegmentRecord& segment, std::vector<Want> wants);
-  /// Reads and verifies everything, and gives every item to the planner with the memory that holds it; streamed, part by part, each placed at once.
-  /// Errors: the storage's; timeout; corrupt for a block that is not as it was written; the planner's.
+  /// Reads these blocks, too: of a source not asked for before, number first + i with wanted[i].
+  void add(std::size_t source, const std::vector<bool>& wanted, std::size_t first = 0);
+
+  /// Reads and verifies everything, and gives it to the planner with the memory that holds it; streamed, part by part, each placed at once. Called once, and not with
+  /// fetch(). Errors: the storage's; timeout; corrupt for a block that is not as it was written; the planner's.
   Status read(LoadPlanner& planner);
 
-  Volume volume() const { return {bytes_needed_, plan_.bytes}; }
+  /// Reads and verifies everything, to stay in memory. Requires: LoadMode::all_or_nothing. Errors: as read().
+  Status fetch() { return run(nullptr); }
+  /// The same, into `memory`, of memory_bytes() at least.
+  Status fetch(port::Buffer memory) {
+    given_ = std::move(memory);
+    return run(nullptr);
+  }
+  /// What was fetched.
+  Status hand_over(LoadPlanner& planner) const;
+  /// Calls visit(source, run, where it lies) for each run that is read, by source, then by place. Requires: fetch() succeeded.
+  template <typename Visit>
+  void for_each_run(Visit visit) const {
+    for (std::size_t w = 0; w < plan_.windows.size(); ++w) {
+      for (const ReadPlan::Run& run : plan_.windows[w].runs) visit(plan_.windows[w].source, run, memory_[w].bytes.data() + run.at);
+    }
+  }
+
+  std::uint64_t bytes_read() const { return plan_.bytes; }
+  std::uint64_t memory_bytes() const;  ///< for all of it at once
 
  private:
-  struct Source {
-    SegmentFile file;
-    std::vector<Want> wants;
-    std::multimap<std::size_t, std::size_t> wants_of;  ///< of a tensor of the segment's layout
-  };
-  /// The parts of wants, by number of source and want.
-  using Parts = std::map<std::pair<std::size_t, std::size_t>, std::vector<LoadPlanner::Part>>;
-
-  SegmentLoad(const port::Env& env, std::shared_ptr<StagingPool> pool, SegmentLoadOptions options);
+  SegmentLoad(const port::Env& env, std::shared_ptr<StagingPool> pool, std::shared_ptr<const SegmentSources> sources,
+              SegmentLoadOptions options);
   bool streams() const { return options_.reading.mode == LoadMode::streamed; }
-  std::vector<bool> wanted_blocks(const Source& source) const;
-  Status read_here(LoadPlanner& planner);
-  Status read_ahead(LoadPlanner& planner);
+  Status run(LoadPlanner* planner);
+  Status read_here(LoadPlanner* planner);
+  Status read_ahead(LoadPlanner* planner);
   std::uint64_t budget_of_windows() const;
+  Result<std::optional<port::Buffer>> memory_for(std::size_t window, bool waits);
   Status begin_reads(std::size_t window, std::size_t& begun);
   Status perform(std::size_t window);
   Status perform_reads();
   Status await(std::size_t window);
-  Status take_in(std::size_t window, LoadPlanner& planner);
-  Status check_blocks(std::size_t window) const;
-  void append_parts(std::size_t window, Parts& parts) const;
-  Status hand_over(const Parts& parts, const std::shared_ptr<const void>& owner, LoadPlanner& planner) const;
-  Status hand_over_all(LoadPlanner& planner) const;
-  Status hand_over_empty(LoadPlanner& planner) const;
+  Status take_in(std::size_t window, LoadPlanner* planner);
+  void append_parts(std::size_t window, SegmentSources::Parts& parts) const;
 
   port::Env env_;
   std::shared_ptr<StagingPool> pool_;
+  std::shared_ptr<const SegmentSources> sources_;
   SegmentLoadOptions options_;
-  std::deque<Source> sources_;
   ReadPlan plan_;
-  std::uint64_t bytes_needed_ = 0;
   std::uint64_t budget_ = 0;
+  port::Buffer given_;  ///< the memory of all windows, or none: it comes from the pool
+  std::uint64_t given_used_ = 0;
   std::vector<port::Buffer> memory_;        ///< by window, from when its read is due until it is placed
   std::shared_ptr<port::Monitor> monitor_;  ///< over done_ and failure_
   std::vector<bool> done_;                  ///< by window
   std::optional<Error> failure_;            ///< of a read
   Pipe<std::size_t> pipe_;                  ///< numbers of windows
 };
+
+/// Moves what the planner was given of an intact checkpoint. Errors: the planner's, but corrupt becomes io_error: no reason to take an older checkpoint.
+Status place_intact(const port::Env& env, LoadPlanner& planner, port::Deadline deadline);
 
 }  // namespace holdfast::protocol

@@ -27,17 +27,18 @@ Result<LoadPlan> SegmentReader::prepare_local_plan(LoadPlan plan) { return plan;
 Result<std::vector<LoadPlan>> SegmentReader::prepare_global_plan(std::vector<LoadPlan> plans) { return plans; }
 
 Result<port::Future<void>> SegmentReader::read_data(LoadPlan plan, std::shared_ptr<LoadPlanner> planner) {
-  return port::Future<void>::ready(read(plan, *planner));
+  plan_ = std::move(plan);
+  return port::Future<void>::ready(read(*planner));
 }
 
-Result<SegmentLoad::Want> SegmentReader::locate(const ReadItem& item, Records& records, std::uint32_t& segment) const {
-  auto record = records.find(item.storage_index.fqn);
-  if (record == records.end()) {
+Result<SegmentSources::Want> SegmentReader::locate(const ReadItem& item, std::uint32_t& segment) {
+  auto record = records_.find(item.storage_index.fqn);
+  if (record == records_.end()) {
     if (const auto tensor = manifest_->find(item.storage_index.fqn)) {
-      record = records.emplace(item.storage_index.fqn, manifest_->tensor(*tensor)).first;
+      record = records_.emplace(item.storage_index.fqn, manifest_->tensor(*tensor)).first;
     }
   }
-  const TensorMetadata* tensor = record == records.end() ? nullptr : &record->second.metadata;
+  const TensorMetadata* tensor = record == records_.end() ? nullptr : &record->second.metadata;
   const auto chunk = tensor && item.storage_index.offset ? tensor->chunks.find(*item.storage_index.offset) : std::nullopt;
   if (!chunk) return fail(ErrorCode::invalid_argument, "load {}: the checkpoint holds no such chunk", to_string(item.storage_index));
   const Box box = tensor->chunks.box(*chunk);
@@ -48,27 +49,65 @@ Result<SegmentLoad::Want> SegmentReader::locate(const ReadItem& item, Records& r
   const Result<std::uint32_t> found = manifest_->segment_of(record->second, *chunk);
   if (!found) return fail(within(found.error(), "load {}", to_string(item.storage_index)));
   segment = *found;
-  return SegmentLoad::Want{&item, tensor, box};
+  return SegmentSources::Want{&item, tensor, box};
 }
 
-Status SegmentReader::read(const LoadPlan& plan, LoadPlanner& planner) {
-  Records records;
-  std::map<std::uint32_t, std::vector<SegmentLoad::Want>> by_segment;
-  for (const ReadItem& item : plan.items) {
+Status SegmentReader::read(LoadPlanner& planner) {
+  std::map<std::uint32_t, std::vector<SegmentSources::Want>> by_segment;
+  for (const ReadItem& item : plan_.items) {
     if (item.type == ReadItemType::bytes) continue;
     std::uint32_t segment = 0;
-    SegmentLoad::Want want = TRY(locate(item, records, segment));
+    SegmentSources::Want want = TRY(locate(item, segment));
     by_segment[segment].push_back(std::move(want));
   }
-  const auto load = SegmentLoad::make(env_, pool_, {directory_, reading_, role_.work});
-  for (auto& [segment, wants] : by_segment) TRY(load->add(manifest_->segment(segment), std::move(wants)));
+  const auto sources = std::make_shared<SegmentSources>(env_, directory_);
+  for (auto& [segment, wants] : by_segment) TRY(sources->add(manifest_->segment(segment), std::move(wants), role_.work));
+  if (!shares()) {
+    TRY(read_tensors(sources, planner));
+    return read_values(planner);
+  }
+  shared_ = std::make_unique<SharedLoad>(*session_, sources, std::move(part_), reading_);
+  TRY(shared_->prepare(role_.work));
+  return reading_.mode == LoadMode::streamed ? Status() : read_values(planner);
+}
+
+Status SegmentReader::read_tensors(std::shared_ptr<const SegmentSources> sources, LoadPlanner& planner) {
+  const auto load = SegmentLoad::make(env_, pool_, sources, {reading_, role_.work});
+  for (std::size_t source = 0; source < sources->count(); ++source) load->add(source, sources->wanted_blocks(source));
   TRY(load->read(planner));
-  volume_ = load->volume();
-  // Last: a streamed load, which places tensors on the way, leaves them alone when it fails.
-  for (const ReadItem& item : plan.items) {
+  volume_ = {sources->bytes_needed(), load->bytes_read()};
+  return {};
+}
+
+/// Last: a streamed load, which places tensors on the way, leaves them alone when it fails.
+Status SegmentReader::read_values(LoadPlanner& planner) {
+  for (const ReadItem& item : plan_.items) {
     if (item.type == ReadItemType::bytes) TRY(read_value(item, planner));
   }
   return {};
+}
+
+Result<plan::SharedReads> SegmentReader::share(std::span<const LoadPlan> plans) const {
+  std::map<std::string, format::TensorRecord, std::less<>> records;
+  const auto file_of = [&](const MetadataIndex& chunk) -> Result<std::uint64_t> {
+    auto record = records.find(chunk.fqn);
+    if (record == records.end()) record = records.emplace(chunk.fqn, manifest_->tensor(*manifest_->find(chunk.fqn))).first;
+    return TRY(manifest_->segment_of(record->second, *record->second.metadata.chunks.find(*chunk.offset)));
+  };
+  return plan::share_reads(plans, manifest_->metadata(), file_of, sharing_options(reading_, manifest_->block_bytes()));
+}
+
+void SegmentReader::take_part(Session& session, SharedPart part) {
+  session_ = &session;
+  part_ = std::move(part);
+}
+
+Result<FailureMap> SegmentReader::exchange(LoadPlanner& planner, port::Deadline deadline) {
+  role_.work = deadline;
+  const FailureMap failures = TRY(shared_->run(planner, deadline));
+  volume_ = shared_->volume();
+  if (failures.empty() && reading_.mode == LoadMode::streamed) TRY(read_values(planner));
+  return failures;
 }
 
 Status SegmentReader::read_value(const ReadItem& item, LoadPlanner& planner) {

@@ -5,6 +5,7 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -12,6 +13,7 @@
 #include "impl/format/manifest.h"
 #include "impl/port/env.h"
 #include "impl/protocol/segment_load.h"
+#include "impl/protocol/shared_load.h"
 #include "impl/protocol/storage_io.h"
 
 namespace holdfast::protocol {
@@ -28,13 +30,25 @@ class SegmentReader : public StorageReader {
   /// Blocks until everything is read: the planner is called by the task that loads.
   Result<port::Future<void>> read_data(LoadPlan plan, std::shared_ptr<LoadPlanner> planner) override;
 
+  /// On the coordinator: who reads what several ranks want, of the plans of all. Errors: as plan::share_reads; corrupt for a MANIFEST that lacks a segment.
+  Result<plan::SharedReads> share(std::span<const LoadPlan> plans) const;
+  /// Before read_data, which then reads this rank's share for others, too, and leaves the rest to exchange(). `session` outlives this.
+  void take_part(Session& session, SharedPart part);
+  bool shares() const { return session_ != nullptr; }
+  /// After read_data, once every rank has: SharedLoad::run.
+  Result<FailureMap> exchange(LoadPlanner& planner, port::Deadline deadline);
+  /// SharedLoad::left_in_use.
+  std::shared_ptr<const void> left_in_use() const { return shared_ ? shared_->left_in_use() : nullptr; }
+
   const Volume& volume() const { return volume_; }
 
  private:
   using Records = std::map<std::string_view, format::TensorRecord>;  ///< of the tensors of a plan, each taken from the manifest once
-  Status read(const LoadPlan& plan, LoadPlanner& planner);
+  Status read(LoadPlanner& planner);
+  Status read_tensors(std::shared_ptr<const SegmentSources> sources, LoadPlanner& planner);
+  Status read_values(LoadPlanner& planner);
   Status read_value(const ReadItem& item, LoadPlanner& planner);
-  Result<SegmentLoad::Want> locate(const ReadItem& item, Records& records, std::uint32_t& segment) const;
+  Result<SegmentSources::Want> locate(const ReadItem& item, std::uint32_t& segment);
 
   port::Env env_;
   std::shared_ptr<StagingPool> pool_;
@@ -42,6 +56,11 @@ class SegmentReader : public StorageReader {
   ReadingOptions reading_;
   Role role_;
   std::optional<format::ManifestReader> manifest_;
+  LoadPlan plan_;               ///< of this rank: what is read refers to it,
+  Records records_;             ///< and to these
+  Session* session_ = nullptr;  ///< of a rank that shares
+  SharedPart part_;
+  std::unique_ptr<SharedLoad> shared_;
   Volume volume_;
 };
 

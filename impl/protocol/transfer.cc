@@ -9,6 +9,7 @@
 #include "impl/core/mutate.h"
 #include "impl/plan/problems.h"
 #include "impl/plan/transfer_codec.h"
+#include "impl/protocol/exchange_causes.h"
 #include "impl/protocol/key_report.h"
 #include "impl/protocol/pending_save.h"
 #include "impl/protocol/round.h"
@@ -126,20 +127,6 @@ Result<SharedBytes> Transfer::move(const Status& has_part, port::Deadline deadli
   return SharedBytes(out.take());
 }
 
-/// Of ranks whose exchange failed while nobody's own work did: a rank that only waited in vain, or whose peer went away, is not named beside one that knows more.
-FailureMap causes(const std::vector<MoveReport>& reports) {
-  const auto weight = [](const Error& error) {
-    if (error.code == ErrorCode::timeout) return 2;
-    return error.code == ErrorCode::peer_lost ? 1 : 0;
-  };
-  std::map<int, FailureMap> by_weight;
-  for (const MoveReport& report : reports) {
-    for (const FailureMap::Group& group : report.exchange.groups()) by_weight[weight(group.error)].merge(report.exchange);
-  }
-  if (by_weight.size() > 1) MARK("transfer.consequence_not_named");
-  return by_weight.empty() ? FailureMap() : by_weight.begin()->second;
-}
-
 /// What was not written as it was read, by the rank that wrote it.
 FailureMap Transfer::differences(const std::vector<MoveReport>& reports) const {
   std::vector<std::size_t> sent(reports.size()), received(reports.size());
@@ -166,7 +153,9 @@ Result<comm::Answer> Transfer::judge(const std::vector<SharedBytes>& messages) c
     reports.push_back(TRY(decode_move_report(in)));
     TRY(in.finish());
   }
-  FailureMap failures = causes(reports);
+  std::vector<FailureMap> exchanges;
+  for (const MoveReport& report : reports) exchanges.push_back(report.exchange);
+  FailureMap failures = causes_of(exchanges);
   std::vector<std::size_t> sent(reports.size()), received(reports.size());
   for (const plan::Move& move : whole.moves) {
     ++sent[static_cast<std::size_t>(move.source.value)];

@@ -4,12 +4,8 @@
 #include <cstdlib>
 #include <cstring>
 #include <fstream>
-#include <thread>
 
 #include "impl/backend/host/clock.h"
-#include "impl/backend/host/device.h"
-#include "impl/backend/host/tasks.h"
-#include "impl/backend/inprocess/world.h"
 #include "impl/backend/posix/posix_storage.h"
 #include "impl/core/check.h"
 #include "impl/protocol/files.h"
@@ -19,132 +15,14 @@
 #include "impl/protocol/save.h"
 #include "tests/bench/bench.h"
 #include "tests/bench/io_ceiling.h"
+#include "tests/bench/io_job.h"
 #include "tests/bench/peer.h"
 
 namespace holdfast::bench {
 namespace {
 
-constexpr const char* dtypes = "bf16,f32";
-constexpr port::Duration patience = std::chrono::minutes(5);
 constexpr double cpu_aim = 0.10;  ///< s/GB
 constexpr double digest_aim = 5;  ///< percent of a save's time
-
-struct Tensor {
-  const char* name;
-  DType dtype;
-  Dims shape;
-};
-
-/// A few layers of a model with an optimizer: large matrices of two dtypes, and small vectors between them.
-std::vector<Tensor> tensors(bool quick) {
-  const std::int64_t wide = quick ? 512 : 4096, deep = quick ? 1024 : 12288;
-  return {{"layers.0.attention.wq", DType::bf16, {wide, wide}},
-          {"layers.0.attention.wk", DType::bf16, {wide / 4, wide}},
-          {"layers.0.attention_norm", DType::bf16, {wide}},
-          {"layers.0.feed_forward.w1", DType::bf16, {deep, wide}},
-          {"layers.0.feed_forward.w2", DType::bf16, {wide, deep}},
-          {"layers.0.feed_forward.w3", DType::bf16, {deep, wide}},
-          {"layers.0.ffn_norm", DType::bf16, {wide}},
-          {"optimizer.exp_avg.w1", DType::f32, {deep, wide}},
-          {"optimizer.exp_avg.w2", DType::f32, {wide, deep}},
-          {"optimizer.exp_avg_sq.w1", DType::f32, {deep, wide}},
-          {"optimizer.exp_avg_sq.w2", DType::f32, {wide, deep}},
-          {"optimizer.exp_avg_sq.w3", DType::f32, {deep, wide}},
-          {"optimizer.exp_avg.w3", DType::f32, {deep * 4, wide}},
-          {"optimizer.step", DType::f32, {1}}};
-}
-
-ChunkLayout over_all(int ranks) {
-  ChunkLayout layout{0, {}};
-  for (int r = 0; r < ranks; ++r) layout.placements.push_back(Rank{r});
-  return layout;
-}
-
-/// What a rank trains with: memory on huge pages, full of noise.
-class RankState {
- public:
-  RankState(const std::vector<Tensor>& all, int ranks, Rank rank) {
-    const ChunkLayout layout = over_all(ranks);
-    for (const Tensor& tensor : all) {
-      const auto bytes = local_bytes(tensor.dtype, tensor.shape, layout, rank);
-      CHECK(bytes.has_value(), "{}", bytes.error());
-      places_.push_back({bytes_, *bytes});
-      bytes_ += *bytes;
-    }
-    constexpr std::size_t huge = std::size_t{2} << 20;
-    memory_.reset(std::aligned_alloc(huge, (bytes_ + huge) / huge * huge), std::free);
-    static_cast<void>(::madvise(memory_.get(), bytes_, MADV_HUGEPAGE));
-    std::uint64_t noise = static_cast<std::uint64_t>(rank.value) + 1;
-    for (std::size_t at = 0; at + 8 <= bytes_; at += 8) {
-      noise = noise * 6364136223846793005u + 1442695040888963407u;
-      std::memcpy(data() + at, &noise, 8);
-    }
-    for (std::size_t i = 0; i < all.size(); ++i) {
-      const Status added = dict.add(all[i].name, data() + places_[i].first, all[i].dtype, all[i].shape, layout, rank);
-      CHECK(added.has_value(), "{}", added.error());
-    }
-  }
-
-  std::size_t bytes() const { return bytes_; }
-  ByteSpan memory() const { return {data(), bytes_}; }
-  void poison() { std::memset(memory_.get(), 0xDB, bytes_); }
-  /// Of all that the rank holds.
-  TensorDigest digest() const {
-    TensorDigest sum;
-    for (const auto& [name, entry] : dict.entries()) {
-      const auto& tensor = std::get<TensorEntry>(entry);
-      for (const LocalShard& shard : tensor.shards) sum += tensor_digest(shard.memory, shard.box, tensor.shape, tensor.dtype);
-    }
-    return sum;
-  }
-
-  StateDict dict;
-
- private:
-  std::byte* data() const { return static_cast<std::byte*>(memory_.get()); }
-  std::vector<std::pair<std::size_t, std::size_t>> places_;
-  std::size_t bytes_ = 0;
-  std::shared_ptr<void> memory_;
-};
-
-/// Ranks as threads of this process, over one storage. Sessions live as long as it.
-class Job {
- public:
-  Job(port::Storage& storage, int ranks) : network_(ranks) {
-    for (int r = 0; r < ranks; ++r) {
-      parts_.push_back(std::make_unique<Part>());
-      Part& part = *parts_.back();
-      part.session.emplace(port::Env{network_.net(Rank{r}), network_.data(Rank{r}), storage, part.device, clock_, part.tasks});
-    }
-  }
-
-  /// Runs work(session, rank number) on a thread a rank.
-  template <typename Work>
-  Status run(Work work) {
-    std::vector<Status> results(parts_.size());
-    std::vector<std::thread> threads;
-    for (std::size_t r = 0; r < parts_.size(); ++r) threads.emplace_back([&, r] { results[r] = work(*parts_[r]->session, r); });
-    for (std::thread& thread : threads) thread.join();
-    for (const Status& result : results) TRY(result);
-    return {};
-  }
-
- private:
-  struct Part {
-    backend::HostDevice device;
-    backend::ThreadTasks tasks;
-    std::optional<protocol::Session> session;
-  };
-  backend::InProcessWorld network_;
-  backend::SteadyClock clock_;
-  std::vector<std::unique_ptr<Part>> parts_;
-};
-
-template <typename T>
-Status status_of(const protocol::Checkpointed<T>& outcome) {
-  if (outcome) return {};
-  return fail(ErrorCode::io_error, "{}", to_string(outcome.error()));
-}
 
 Status save_all(Job& job, std::vector<RankState>& states, std::int64_t step) {
   return job.run([&](protocol::Session& session, std::size_t rank) -> Status {
@@ -265,7 +143,7 @@ Result<Measured> measure(bool quick, int ranks) {
   std::vector<RankState> states;
   Measured found;
   for (int r = 0; r < ranks; ++r) {
-    states.emplace_back(all, ranks, Rank{r});
+    states.emplace_back(all, over_all(ranks), Rank{r});
     found.bytes += states.back().bytes();
   }
   std::vector<TensorDigest> digests;
@@ -376,13 +254,13 @@ Status bench_reshard(const Request& request) {
   const std::vector<Tensor> all = tensors(request.quick);
   {
     std::vector<RankState> states;
-    for (int r = 0; r < 4; ++r) states.emplace_back(all, 4, Rank{r});
+    for (int r = 0; r < 4; ++r) states.emplace_back(all, over_all(4), Rank{r});
     Job job(*storage, 4);
     TRY(save_all(job, states, 1));
   }
   const auto load = [&](std::string name, const std::vector<Tensor>& some) -> Status {
     std::vector<RankState> states;
-    for (int r = 0; r < 3; ++r) states.emplace_back(some, 3, Rank{r});
+    for (int r = 0; r < 3; ++r) states.emplace_back(some, over_all(3), Rank{r});
     Job job(*storage, 3);
     std::vector<protocol::Volume> volumes(3);
     TRY(load_all(job, states, volumes, protocol::LoadMode::streamed, false));
@@ -404,7 +282,8 @@ Status bench_reshard(const Request& request) {
 
 Status bench_io(const Request& request) {
   for (const int ranks : {1, 2}) TRY(bench_save_load(request, ranks));
-  return bench_reshard(request);
+  TRY(bench_reshard(request));
+  return bench_shared_reads(request);
 }
 
 }  // namespace holdfast::bench

@@ -17,7 +17,8 @@ TENSORS = ([f"layers.0.{name}" for name in ("attention.wq", "attention.wk", "att
                                              "step")])
 IO = ({f"{what} {size}" for what in ("ceiling write", "save", "ceiling read", "load", "load all-or-nothing") for size in FILES} |
       {"cpu save", "cpu load", "cpu load all-or-nothing", "cpu first load all-or-nothing", "cpu plain write", "digest"} |
-      {"async copy", "async stall", "async first stall", "reshard 4to3"} | {f"reshard 4to3 {name}" for name in TENSORS})
+      {"async copy", "async stall", "async first stall", "reshard 4to3"} |
+      {f"{load} {what} p=2" for load in ("load", "load all-or-nothing") for what in ("alone", "shared", "speed alone", "speed shared")} | {f"reshard 4to3 {name}" for name in TENSORS})
 BENCHES = {
     "format": ([], {f"{what} {form}405b@16384" for what in READS for form in ["", "enumerated "]}
                | {"manifest unshared 405b@16384", "encode 405b@131072", "segment header tensors=1000"}),
@@ -25,7 +26,7 @@ BENCHES = {
              | {f"{what} 405b@16384" for what in ["warm", "warm coordinator"]} | {"across boxes=50000", "across items boxes=50000", "listed chunk ranks=512"}
              | {"transfer ranks=256", "transfer moves ranks=256"}),
     "sim": (SIZES, {f"{what} {size}" for what in RUNS for size in SIZES} | {f"{what} ranks=64" for what in SAVES}),
-    "io": (FILES + ["4to3"], IO),
+    "io": (FILES + ["4to3", "shared p=2"], IO),
     "storage": (FILES, {f"{what} {size}" for what in MOVES for size in FILES}),
 }
 # A system where there is nothing to measure says so; that it does is all there is to test then.
