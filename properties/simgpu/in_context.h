@@ -70,13 +70,10 @@ class ContextMonitor : public port::Monitor {
 /// Tasks run in the context, too.
 class ContextTasks : public port::Tasks {
  public:
-  ContextTasks(port::Tasks& tasks, sim::cuda::Context& context) : tasks_(tasks), context_(context), left_(std::make_shared<Left>(tasks)) {}
+  ContextTasks(port::Tasks& tasks, sim::cuda::Context& context) : tasks_(tasks), context_(context) {}
   Result<port::TaskId> spawn(std::string_view name, std::function<void()> body) override {
     const InContext nobodys(nullptr);
-    left_->monitor->change([&] { ++left_->running; });
-    std::shared_ptr<void> counted(nullptr, [left = left_](void*) { left->monitor->change([&] { --left->running; }); });
-    return tasks_.spawn(name, [context = &context_, body = std::move(body), counted]() mutable {
-      const auto until_its_end = std::move(counted);
+    return tasks_.spawn(name, [context = &context_, body = std::move(body)] {
       const InContext in(context);
       body();
     });
@@ -88,25 +85,9 @@ class ContextTasks : public port::Tasks {
   void detach(port::TaskId task) override { tasks_.detach(task); }
   std::shared_ptr<port::Monitor> make_monitor() override { return std::make_shared<ContextMonitor>(tasks_.make_monitor()); }
 
-  /// Blocks until every task has ended, those that were given up included: until then they use the doors. Errors: timeout.
-  Status await_all(port::Deadline deadline) {
-    const InContext nobodys(nullptr);
-    bool none = false;
-    left_->monitor->change([&] { none = left_->running == 0; });
-    if (none) return {};
-    return left_->monitor->wait("tasks that were left behind", [&] { return left_->running == 0; }, deadline);
-  }
-
  private:
-  struct Left {
-    explicit Left(port::Tasks& tasks) : monitor(tasks.make_monitor()) {}
-    std::shared_ptr<port::Monitor> monitor;
-    int running = 0;
-  };
-
   port::Tasks& tasks_;
   sim::cuda::Context& context_;
-  std::shared_ptr<Left> left_;
 };
 
 }  // namespace holdfast::properties

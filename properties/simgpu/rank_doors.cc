@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include "impl/backend/cuda/device.h"
+#include "properties/simgpu/counted_tasks.h"
 #include "properties/simgpu/in_context.h"
 #include "properties/simgpu/rank_data.h"
 
@@ -33,10 +34,14 @@ class ContextDevice : public port::Device {
     int capture_mode_;
   };
 
+  /// A rank is one thread to CUDA here. While one of its tasks sleeps in a call, the calls of others find the choice that it is to find again.
   template <typename Call>
   auto in(Call call) {
     const InContext context(&context_);
-    const Chosen chosen(context_, static_cast<int>(calls_++ % static_cast<std::uint64_t>(devices_)));
+    const bool is_alone = under_way_ == 0;
+    const Chosen chosen(context_, is_alone ? static_cast<int>(calls_++ % static_cast<std::uint64_t>(devices_)) : context_.device);
+    const std::shared_ptr<void> counted(nullptr, [this](void*) { --under_way_; });
+    ++under_way_;
     return call();
   }
 
@@ -83,6 +88,7 @@ class ContextDevice : public port::Device {
   cuda::Context& context_;
   int devices_;
   std::uint64_t calls_ = 0;
+  int under_way_ = 0;
 };
 
 /// Exchanges leave the context while they wait; what the trainer chooses meanwhile is not theirs to put back.
@@ -119,11 +125,11 @@ class Doors final : public RankDoors {
     device_.reset();
   }
   port::Env env() override {
-    return {env_.net, *in_context_, env_.storage, *device_, env_.clock, env_.tasks, env_.observer, env_.unfinished};
+    return {env_.net, *in_context_, env_.storage, *device_, env_.clock, counted_, env_.observer, env_.unfinished};
   }
   Status close(port::Deadline deadline) override {
+    TRY(counted_.await_all(deadline));
     const InContext in(&context_);
-    TRY(tasks_.await_all(deadline));
     return data_->close(deadline);
   }
 
@@ -132,6 +138,7 @@ class Doors final : public RankDoors {
   cuda::Context& context_;
   ContextClock clock_{env_.clock};
   ContextNet net_{env_.net};
+  CountedTasks counted_{env_.tasks};
   ContextTasks tasks_{env_.tasks, context_};
   std::unique_ptr<ContextDevice> device_;
   std::unique_ptr<RankData> data_;

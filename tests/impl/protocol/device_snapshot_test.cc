@@ -146,7 +146,7 @@ TEST_F(DeviceSnapshot, IsComparedWithTheTensorsDigestWhenTheLastOfItIsStaged) {
   const std::vector<StridedBlock> from{copies->front().memory};
   ASSERT_TRUE(stager->stage(layout, from, 0, staging.bytes.first(400), staging.owner, digests));
   EXPECT_EQ(stager->stage(layout, from, 400, staging.bytes.subspan(400), staging.owner, digests).error(),
-            error(ErrorCode::corrupt, "stage the snapshot of \"a\" box [0,600): it has digest {}, the tensor had {}", to_string(changed),
+            error(ErrorCode::corrupt, "stage the snapshot of \"a\" box [0]+[600]: it has digest {}, the tensor had {}", to_string(changed),
                   to_string(digests.snapshot[0])));
 }
 
