@@ -4,6 +4,7 @@
 #include "impl/backend/posix/posix_storage.h"
 #include "impl/protocol/files.h"
 #include "impl/protocol/load.h"
+#include "tests/bench/io_ceiling.h"
 #include "tests/bench/io_job.h"
 
 namespace holdfast::bench {
