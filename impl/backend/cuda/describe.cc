@@ -13,8 +13,7 @@ std::string version_text(int version) { return fmt::format("{}.{}", version / 10
 
 Result<std::string> describe_cuda_device(int ordinal) {
   const int devices = TRY(cuda_device_count());
-  if (ordinal < 0 || ordinal >= devices)
-    return fail(ErrorCode::invalid_argument, "CUDA device {}: this host has {}", ordinal, devices);
+  if (ordinal < 0 || ordinal >= devices) return fail(ErrorCode::invalid_argument, "CUDA device {}: this host has {}", ordinal, devices);
   const cuda::Site site{.device = ordinal};
   cudaDeviceProp properties{};
   TRY(cuda::called(cudaGetDeviceProperties(&properties, ordinal), site, "cudaGetDeviceProperties"));

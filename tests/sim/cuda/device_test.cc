@@ -246,9 +246,10 @@ TEST(CudaDevice, TimesOutAtTheDeadlineAndSaysWhatRuns) {
   const EventId done = device.record(stream).value();
   const Status late = device.synchronize(done, {world.clock.now()});
   ASSERT_FALSE(late);
-  EXPECT_EQ(late.error(), error(ErrorCode::timeout,
-                                "event {} on device 0, stream {} is not complete at the deadline (under way on this stream: stage of 64 bytes)",
-                                done.value, stream.value));
+  EXPECT_EQ(late.error(),
+            error(ErrorCode::timeout,
+                  "event {} on device 0, stream {} is not complete at the deadline (under way on this stream: stage of 64 bytes)",
+                  done.value, stream.value));
   EXPECT_TRUE(device.synchronize(done, world.soon()));
 }
 
