@@ -327,6 +327,13 @@ cudaError_t cudaLaunchHostFunc(cudaStream_t stream, cudaHostFn_t function, void*
   });
 }
 
+cudaError_t cudaFuncGetAttributes(cudaFuncAttributes* attributes, const void* function) {
+  return call("cudaFuncGetAttributes", [&](State&) {
+    *attributes = {};
+    return find_twin(function) == nullptr ? cudaErrorInvalidDeviceFunction : cudaSuccess;
+  });
+}
+
 cudaError_t cudaLaunchKernel(const void* function, dim3 grid, dim3 block, void** arguments, std::size_t shared_bytes, cudaStream_t stream) {
   return call("cudaLaunchKernel", [&](State& state) {
     CUstream_st* on = state.stream(stream, "cudaLaunchKernel");

@@ -128,7 +128,7 @@ Result<port::StreamId> Device::create_stream() {
   TRY(enter(here));
   drop_closed(ended);
   const port::StreamId id{next_id_++};
-  streams_[id] = TRY(Stream::create(site(id), std::exchange(spare_, {})));
+  streams_[id] = TRY(Stream::create(site(id), spare_));
   return id;
 }
 
@@ -155,9 +155,7 @@ void Device::drop_closed(Ended& ended) {
   std::erase_if(closed_, [&](auto& closed) {
     if (!closed->idle()) return false;
     end(closed->take_ended(closed->latest_operation()), ended);
-    SpareAreas spare = closed->take_areas();
-    if (spare.area.bytes > spare_.area.bytes) spare_.area = std::move(spare.area);
-    if (spare.bounce.bytes > spare_.bounce.bytes) spare_.bounce = std::move(spare.bounce);
+    closed->leave_areas(spare_);
     return true;
   });
 }
@@ -298,6 +296,7 @@ Result<bool> Device::query(port::EventId id) {
   if (MUTATE("cuda.unchecked_failure", code != cudaSuccess, code != cudaSuccess && !loses_device(code)))
     return fail(runtime_error(code, "cudaEventQuery", site(queried)));
   end_operations(queried, ended);
+  drop_closed(ended);  // whose work may have ended, too, and somebody waits for what it owns
   return true;
 }
 
@@ -349,6 +348,12 @@ Result<std::unique_ptr<CudaDevice>> make_cuda_device(int ordinal, port::Clock& c
   const cuda::Site site{ordinal};
   cuda::OnDevice here;
   TRY(here.enter(site));
+  // Kernels are loaded when they are first asked for, which may wait for all that runs: so now, and not behind a trainer whose work waits for another rank.
+  for (const cuda::Kernel kernel : cuda::all_kernels) {
+    cudaFuncAttributes attributes;
+    TRY(cuda::called(cudaFuncGetAttributes(&attributes, cuda::kernel_function(kernel)), site, "cudaFuncGetAttributes({})",
+                     cuda::kernel_name(kernel)));
+  }
   return std::make_unique<cuda::Device>(ordinal, clock, TRY(cuda::upload_keys(site)));
 }
 

@@ -133,7 +133,8 @@ MovePlan plan_moves(std::vector<Move> moves) {
   MovePlan plan;
   std::vector<Move> direct, through;
   for (const Move& move : moves) {
-    if (move.with_gaps == nullptr && is_packed(*move.tensor) && move.tensor->bytes() >= copy_bytes_min) {
+    const std::size_t alone = move.where == Where::device ? device_copy_bytes_min : copy_bytes_min;
+    if (move.with_gaps == nullptr && is_packed(*move.tensor) && move.tensor->bytes() >= alone) {
       plan.copies.push_back({move.tensor->data, move.other, move.tensor->bytes()});
     } else if (move.where == Where::device) {
       append_cut(move, direct_bytes_max, plan.parts, direct);

@@ -11,6 +11,8 @@ namespace holdfast::backend::cuda {
 constexpr std::size_t area_bytes_max = std::size_t{64} << 20;
 constexpr std::size_t copy_bytes_min = std::size_t{256}
                                        << 10;  // of a contiguous block with a copy of its own: a call then takes less time than the bytes
+constexpr std::size_t device_copy_bytes_min =
+    std::size_t{64} << 20;  // the same within the device: thousands of copies would fill the queue of a stream that waits
 constexpr std::size_t run_bytes_min = std::size_t{64} << 10;    // of a run with a copy of its own; a shorter one bounces
 constexpr std::size_t short_runs_max = 4;                       // so many may have one all the same
 constexpr std::size_t direct_bytes_max = std::size_t{1} << 30;  // below what a share can count

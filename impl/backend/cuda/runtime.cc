@@ -1,5 +1,7 @@
 #include "impl/backend/cuda/runtime.h"
 
+#include <dlfcn.h>
+
 #include "impl/core/mutate.h"
 
 namespace holdfast::backend::cuda {
@@ -40,19 +42,39 @@ Error runtime_error(cudaError_t code, std::string_view call, const Site& site) {
 }
 
 Status OnDevice::enter(const Site& site) {
-  // Gives the mode before, perhaps also with an error, which may tell of earlier work. Where it did not, the mode is not put back either.
-  const cudaError_t relaxed = MUTATE("cuda.capture_mode_kept", cudaThreadExchangeStreamCaptureMode(&previous_mode_), cudaSuccess);
-  TRY(called(relaxed, site, "cudaThreadExchangeStreamCaptureMode"));
+  // The device first: on a thread that has none yet, other calls would make a context on device 0.
   int current = -1;
   TRY(called(cudaGetDevice(&current), site, "cudaGetDevice"));
-  if (current == site.device) return {};
-  previous_ = current;  // also when the next call fails: it may tell of earlier work, and have set the device all the same
-  return called(cudaSetDevice(site.device), site, "cudaSetDevice({})", site.device);
+  if (current != site.device) {
+    previous_ = current;  // also when the next call fails: it may tell of earlier work, and have set the device all the same
+    TRY(called(cudaSetDevice(site.device), site, "cudaSetDevice({})", site.device));
+  }
+  // Gives the mode before, perhaps also with an error, which may tell of earlier work. Where it did not, the mode is not put back either.
+  const cudaError_t relaxed = MUTATE("cuda.capture_mode_kept", cudaThreadExchangeStreamCaptureMode(&previous_mode_), cudaSuccess);
+  return called(relaxed, site, "cudaThreadExchangeStreamCaptureMode");
 }
 
+namespace {
+
+/// Whether this process uses the device, as far as the driver tells: to make one the current device that it does not use would make a context there, of
+/// hundreds of megabytes, for each rank of the host. The driver is never linked; a device's handle is its ordinal.
+bool has_context(int device) {
+  using GetState = int (*)(int device, unsigned* flags, int* active);  // cuDevicePrimaryCtxGetState
+  void* const driver = ::dlopen("libcuda.so.1", RTLD_LAZY | RTLD_NOLOAD);
+  if (driver == nullptr) return true;
+  const auto get_state = reinterpret_cast<GetState>(::dlsym(driver, "cuDevicePrimaryCtxGetState"));
+  unsigned flags = 0;
+  int active = 1;
+  const bool told = get_state != nullptr && get_state(device, &flags, &active) == 0;
+  (void)::dlclose(driver);
+  return !told || active != 0;
+}
+
+}  // namespace
+
 OnDevice::~OnDevice() {
-  if (previous_ >= 0) (void)cudaSetDevice(previous_);
   if (previous_mode_ != cudaStreamCaptureModeRelaxed) (void)cudaThreadExchangeStreamCaptureMode(&previous_mode_);
+  if (previous_ >= 0 && has_context(previous_) && cudaSetDevice(previous_) != cudaSuccess) (void)cudaGetLastError();
 }
 
 namespace {

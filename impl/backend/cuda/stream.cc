@@ -2,6 +2,8 @@
 
 #include <algorithm>
 #include <bit>
+#include <iterator>
+#include <utility>
 
 #include "impl/backend/cuda/kernels.cuh"
 #include "impl/core/mutate.h"
@@ -23,22 +25,22 @@ Result<std::byte*> last_of(Areas<Memory>& areas, const Site& site, std::size_t b
 }
 
 template <typename Memory>
-Area<Memory> take_last(Areas<Memory>& areas) {
-  if (areas.empty()) return {};
-  Area<Memory> area = std::move(areas.back());
-  areas.pop_back();
-  return area;
+void take_largest(Areas<Memory>& from, Areas<Memory>& to) {
+  const auto largest = std::ranges::max_element(from, {}, &Area<Memory>::bytes);
+  if (largest == from.end()) return;
+  to.push_back(std::move(*largest));
+  from.erase(largest);
 }
 
 }  // namespace
 
-Result<std::unique_ptr<Stream>> Stream::create(const Site& site, SpareAreas spare) {
+Result<std::unique_ptr<Stream>> Stream::create(const Site& site, SpareAreas& spare) {
   OwnedEvent fence = TRY(create_event(site));
   std::unique_ptr<Stream> stream(new Stream(site, std::move(fence)));
   stream->owned_ = TRY(create_stream(site));
   stream->handle_ = stream->owned_.get();
-  if (spare.area.bytes != 0) stream->areas_.push_back(std::move(spare.area));
-  if (spare.bounce.bytes != 0) stream->bounces_.push_back(std::move(spare.bounce));
+  take_largest(spare.areas, stream->areas_);
+  take_largest(spare.bounces, stream->bounces_);
   return stream;
 }
 
@@ -126,7 +128,10 @@ void Stream::close() {
 
 bool Stream::idle() { return operations_.empty() || (fenced_ && cudaEventQuery(fence_.get()) == cudaSuccess); }
 
-SpareAreas Stream::take_areas() { return {take_last(areas_), take_last(bounces_)}; }
+void Stream::leave_areas(SpareAreas& spare) {
+  std::ranges::move(std::exchange(areas_, {}), std::back_inserter(spare.areas));
+  std::ranges::move(std::exchange(bounces_, {}), std::back_inserter(spare.bounces));
+}
 
 void Stream::drain() {
   if (operations_.empty()) return;

@@ -33,16 +33,16 @@ struct Area {
 template <typename Memory>
 using Areas = std::vector<Area<Memory>>;
 
-/// What a stream leaves for another, because to free it would wait for everything that runs on the device.
+/// What streams leave for others, because to free it would wait for everything that runs on the device, the trainer's work included. The largest is taken first.
 struct SpareAreas {
-  Area<DeviceMemory> area;
-  Area<PinnedMemory> bounce;
+  Areas<DeviceMemory> areas;
+  Areas<PinnedMemory> bounces;
 };
 
 class Stream {
  public:
-  /// A stream of our own, with the areas that another stream left, or none. Errors: io_error.
-  static Result<std::unique_ptr<Stream>> create(const Site& site, SpareAreas spare);
+  /// A stream of our own, with an area of each kind that another stream left, if there is one. Errors: io_error.
+  static Result<std::unique_ptr<Stream>> create(const Site& site, SpareAreas& spare);
   /// A view of the caller's, which may be one of CUDA's default streams.
   static Result<std::unique_ptr<Stream>> view(const Site& site, cudaStream_t stream);
 
@@ -74,8 +74,8 @@ class Stream {
   void close();
   /// True when nothing that this object owns is in use by the device any more.
   bool idle();
-  /// Once idle: the largest areas, for another stream.
-  SpareAreas take_areas();
+  /// Once idle: adds all areas to what is there for other streams.
+  void leave_areas(SpareAreas& spare);
   /// Waits until idle, or until the device says that it is lost.
   void drain();
 
