@@ -176,7 +176,14 @@ Result<LoadPlan> Load::take_reply(LoadPlan local, const comm::Received& reply) {
   }
   Decoder own(reply.own.view(), "plan reply");
   if (TRY(own.u8()) != 1) local = TRY(plan::decode_load_plan(own));
-  if (steps != 0) sharing->take_part(session, {TRY(plan::decode_shared_reads(own)), first_exchange});
+  if (steps != 0) {
+    plan::SharedReads part = TRY(plan::decode_shared_reads(own));
+    if (part.steps > steps)
+      return fail(ErrorCode::invalid_argument, "plan load: this rank shares in {} steps, the job in {}", part.steps, steps);
+    sharing->take_part(session, {std::move(part), first_exchange});
+  }
+  TRY(common.finish());
+  TRY(own.finish());
   return local;
 }
 
@@ -208,12 +215,22 @@ Result<SharedBytes> Load::exchange(port::Deadline deadline) {
   return SharedBytes(out.take());
 }
 
+/// A message that cannot be read is no damage of the checkpoint, and no reason to load another.
+template <typename T>
+Result<T> of_message(Result<T> decoded) {
+  if (!decoded && decoded.error().code == ErrorCode::corrupt) decoded.error().code = ErrorCode::io_error;
+  return decoded;
+}
+
 Result<comm::Answer> judge_exchanges(const std::vector<SharedBytes>& messages) {
   std::vector<FailureMap> exchanges;
-  for (const SharedBytes& bytes : messages) {
-    Decoder in(bytes.view(), "load exchange");
-    exchanges.push_back(TRY(FailureMap::decode(in)));
-    TRY(in.finish());
+  for (std::size_t r = 0; r < messages.size(); ++r) {
+    Decoder in(messages[r].view(), "load exchange");
+    const FailureMap told = TRY(of_message(FailureMap::decode(in)));
+    TRY(of_message(in.finish()));
+    const Rank rank{static_cast<std::int32_t>(r)};
+    FailureMap& own = exchanges.emplace_back();  // a rank speaks for itself alone
+    if (const Error* const failed = told.find(rank)) own.add(rank, *failed);
   }
   Encoder out;
   causes_of(exchanges).encode(out);
@@ -232,7 +249,7 @@ Checkpointed<void> exchange(Load& load, port::Deadline end) {
   auto exchanged = comm.agree(load.exchange(times.work()), [](std::vector<SharedBytes> all) { return judge_exchanges(all); }, times);
   if (!exchanged) return tl::unexpected(to_error("read", std::move(exchanged).error(), Outcome::failed));
   Decoder in(exchanged->common.view(), "load exchange");
-  Result<FailureMap> verdict = FailureMap::decode(in);
+  Result<FailureMap> verdict = of_message(FailureMap::decode(in));
   FailureMap failures;
   if (!verdict) failures.add(comm.rank(), std::move(verdict).error());
   if (verdict) failures = *std::move(verdict);

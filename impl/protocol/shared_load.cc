@@ -225,7 +225,9 @@ Result<FailureMap> SharedLoad::run(LoadPlanner& planner, port::Deadline deadline
     if (!own) MARK("share.exchanged_after_failure");
     const Status exchanged = exchange_->exchange(step, part_.first_exchange, received_[step], meeting);
     if (!exchanged) {
-      note.add(session_.comm().rank(), exchanged.error());
+      Error error = exchanged.error();  // whatever a data plane calls it, it is no damage of the checkpoint
+      if (error.code == ErrorCode::corrupt) error.code = ErrorCode::io_error;
+      note.add(session_.comm().rank(), std::move(error));
       break;
     }
     if (own) own = exchange_->unpack(step, received_[step], deadline);

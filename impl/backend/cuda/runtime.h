@@ -34,7 +34,7 @@ Status called(cudaError_t code, const Site& site, fmt::format_string<Args...> ca
   return fail(runtime_error(code, fmt::format(call, std::forward<Args>(args)...), site));
 }
 
-/// While it lives, a device is the current one, and this thread may do what CUDA forbids while some thread captures a graph, such as to allocate, to wait or to poll: a
+/// While it lives, a device is the current one (then the one before, unless this process has no context there: nobody has chosen that one), and this thread may do what CUDA forbids while some thread captures a graph, such as to allocate, to wait or to poll: a
 /// call that is forbidden fails and spoils the capture, and nothing of ours belongs to anybody's graph.
 class OnDevice {
  public:
