@@ -59,7 +59,8 @@ Result<bool> allocate(StagingPool& pool, const Packing& device, const Packing& h
   for (const std::uint64_t bytes : host.area_bytes) {
     if (bytes > limits.host_bytes_max) return false;
     std::optional<port::Buffer> area = TRY(pool.try_acquire(bytes, limits.staging_budget_bytes));
-    if (!area) return false;
+    if (!area || area->bytes.size() > limits.host_bytes_max)
+      return false;  // one that is used again may be larger, and leave no room for a window
     MARK("snapshot.host_tensors");
     kept.host.push_back(*std::move(area));
   }
