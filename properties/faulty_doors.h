@@ -6,6 +6,7 @@
 #include <span>
 #include <vector>
 
+#include "impl/core/failure.h"
 #include "impl/port/data_plane.h"
 #include "impl/port/device.h"
 #include "impl/port/net.h"
@@ -156,5 +157,12 @@ class DeviceDataPlane final : public port::DataPlane {
  private:
   port::DataPlane& inner_;
 };
+
+/// Whether an error names the victim and no other rank, with this code and these words.
+inline bool says(const CheckpointError& error, Rank victim, ErrorCode code, std::string_view words) {
+  const Error* told = error.failures.find(victim);
+  return error.lost.empty() && error.failures.ranks() == std::vector{victim} && told->code == code &&
+         told->message.find(words) != std::string::npos;
+}
 
 }  // namespace holdfast::properties

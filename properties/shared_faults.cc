@@ -76,12 +76,6 @@ class Doors {
   port::Env env_;
 };
 
-bool says(const CheckpointError& error, Rank victim, ErrorCode code, std::string_view words) {
-  const Error* told = error.failures.find(victim);
-  return error.lost.empty() && error.failures.ranks() == std::vector{victim} && told->code == code &&
-         told->message.find(words) != std::string::npos;
-}
-
 /// Whether the error of a rank is what the fault of the victim must give.
 bool fits(const CheckpointError& error, const Faulty& faulty) {
   switch (faulty.fault) {

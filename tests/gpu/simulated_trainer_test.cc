@@ -12,12 +12,8 @@ TEST(SimulatedTrainer, TheBackEndWorksBesideItAtAnyPace) {
   for (const TrainerCase& trainer_case : trainer_cases()) {
     for (std::uint64_t seed = 0; seed < 20; ++seed) {
       Simulated world(seed);
-      sim::cuda::Context other;
-      const Status held = trainer_case.run(*world.device, world.clock, [&](const std::function<void()>& body) {
-        sim::cuda::Context* const before = sim::cuda::switch_context(&other);
-        body();
-        sim::cuda::switch_context(before);
-      });
+      const OtherThread other;
+      const Status held = trainer_case.run(*world.device, world.clock, other);
       EXPECT_TRUE(held) << trainer_case.name << ", seed " << seed << ": " << held.error().message;
       EXPECT_EQ(world.close(), "") << trainer_case.name << ", seed " << seed;
     }

@@ -18,12 +18,8 @@ std::uint64_t exposed(std::string_view mutant) {
     bool shows = false;
     for (const TrainerCase& trainer_case : trainer_cases()) {
       Simulated world(seed);
-      sim::cuda::Context other;
-      const Status held = trainer_case.run(*world.device, world.clock, [&](const std::function<void()>& body) {
-        sim::cuda::Context* const before = sim::cuda::switch_context(&other);
-        body();
-        sim::cuda::switch_context(before);
-      });
+      const OtherThread other;
+      const Status held = trainer_case.run(*world.device, world.clock, other);
       shows |= !held || !sim::cuda::findings().empty();
     }
     count += shows;

@@ -3,6 +3,9 @@
 
 #include <gtest/gtest.h>
 
+#include <functional>
+#include <memory>
+
 #include "impl/backend/cuda/device.h"
 #include "sim/cuda/runtime.h"
 
@@ -32,6 +35,16 @@ struct Simulated {
 
   StillClock clock;
   std::unique_ptr<backend::CudaDevice> device;
+};
+
+/// Another thread of the process, to the simulated runtime: calls run in a context of its own.
+struct OtherThread {
+  void operator()(const std::function<void()>& body) const {
+    sim::cuda::Context* const before = sim::cuda::switch_context(context.get());
+    body();
+    sim::cuda::switch_context(before);
+  }
+  std::shared_ptr<sim::cuda::Context> context = std::make_shared<sim::cuda::Context>();
 };
 
 }  // namespace holdfast::testing_cuda
